@@ -1,0 +1,53 @@
+import type { JsonObject, JsonValue } from '@passport-kbs/protocol'
+import type { Tee, TeeClass } from '@passport-kbs/protocol'
+import type { RejectionCode } from './rejection.ts'
+
+/** What the caller knows and the evidence has to prove. Nothing here comes from the guest unchecked. */
+export interface VerificationRequest {
+  /** The clock for certificate, CRL and collateral validity. Never read from the system here. */
+  readonly now: Date
+  /** Digest of the runtime data, which the evidence must carry. Absent: the TEE's own rule decides (spec 03 §2.1). */
+  readonly expectedReportData?: Uint8Array
+  /** Digest of the init-data document. Absent: not compared. */
+  readonly expectedInitDataDigest?: Uint8Array
+}
+
+/** One named check of a verifier, as documented in the check matrix. */
+export interface Check {
+  /** Kebab-case noun from the field, unique within the verifier: `report-signature`, `pcr-selection`. */
+  readonly name: string
+  /** Document and section that demands it. */
+  readonly source: string
+  /** The codes with which this check rejects. */
+  readonly codes: readonly RejectionCode[]
+  /** One sentence: what an attacker gains where this check is missing. */
+  readonly protects: string
+}
+
+declare const verified: unique symbol
+
+/** Evidence whose every check has passed. Only a verifier makes one. */
+export interface VerifiedEvidence {
+  readonly [verified]: true
+  readonly tee: Tee
+  readonly teeClass: TeeClass
+  /** Claims exactly as policies expect them, `report_data` and `init_data` included (spec 02 §2.6). */
+  readonly claims: JsonObject
+  /** Names of the checks that passed, in order. */
+  readonly passed: readonly string[]
+}
+
+/**
+ * Turns untrusted evidence into checked claims, or throws `EvidenceRejected`; no input may cause any other exception.
+ * Most verifiers give one entry; device verifiers may give several.
+ */
+export interface Verifier {
+  readonly tee: Tee
+  readonly checks: readonly Check[]
+  verify(evidence: JsonValue, request: VerificationRequest): Promise<readonly VerifiedEvidence[]>
+}
+
+/** For verifiers only: states that all checks of `tee` have passed. */
+export function verifiedEvidence(fields: Omit<VerifiedEvidence, typeof verified>): VerifiedEvidence {
+  return Object.freeze(fields) as VerifiedEvidence
+}
