@@ -37,9 +37,15 @@ export interface Evaluation {
  */
 export interface AttestationService {
   /** `items[0]` is the primary evidence. */
-  evaluate(items: readonly EvaluationItem[], context: { readonly now: Date; readonly requestId: string }): Promise<Evaluation>
+  evaluate(
+    items: readonly EvaluationItem[],
+    context: { readonly now: Date; readonly requestId: string },
+  ): Promise<Evaluation>
   /** Supplemental challenge: what `/auth` answers for this TEE besides a random nonce. Throws where the offer does not suffice. */
-  negotiate(tee: Tee, supportedHashAlgorithms: readonly string[] | undefined): { readonly hash: RuntimeDataHash; readonly announce: boolean }
+  negotiate(
+    tee: Tee,
+    supportedHashAlgorithms: readonly string[] | undefined,
+  ): { readonly hash: RuntimeDataHash; readonly announce: boolean }
   /** Attestation policy management (spec 02 §1.7); ids carry the class suffix, e.g. `default_cpu`. Throws `PolicyCompileError`. */
   setPolicy(id: string, rego: string): Promise<void>
   getPolicy(id: string): Promise<string | undefined>

@@ -1,9 +1,5 @@
 /** Reason codes of spec 03 §2.3 and spec 04; part of the public interface, never renamed. */
-export const rejectionCodes = [
-  'EVIDENCE_MALFORMED',
-  'EVIDENCE_VERSION_TOO_OLD',
-  'INPUT_INVALID',
-] as const
+export const rejectionCodes = ['EVIDENCE_MALFORMED', 'EVIDENCE_VERSION_TOO_OLD', 'INPUT_INVALID'] as const
 
 export type RejectionCode = (typeof rejectionCodes)[number]
 

@@ -1,5 +1,4 @@
-import type { JsonObject, JsonValue } from '@passport-kbs/protocol'
-import type { Tee, TeeClass } from '@passport-kbs/protocol'
+import type { JsonObject, JsonValue, Tee, TeeClass } from '@passport-kbs/protocol'
 import type { RejectionCode } from './rejection.ts'
 
 /** What the caller knows and the evidence has to prove. Nothing here comes from the guest unchecked. */
