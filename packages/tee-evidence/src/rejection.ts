@@ -1,5 +1,55 @@
-/** Reason codes of spec 03 §2.3 and spec 04; part of the public interface, never renamed. */
-export const rejectionCodes = ['EVIDENCE_MALFORMED', 'EVIDENCE_VERSION_TOO_OLD', 'INPUT_INVALID'] as const
+/** Reason codes of spec 03 §2.3 and spec 04 §1.3; part of the public interface, never renamed. */
+export const rejectionCodes = [
+  // any evidence
+  'EVIDENCE_MALFORMED',
+  'EVIDENCE_VERSION_TOO_OLD',
+  'INPUT_INVALID',
+  'TEE_NOT_ENABLED',
+  'REPORT_DATA_MISMATCH',
+  'INIT_DATA_MISMATCH',
+  'DEBUG_NOT_ALLOWED',
+  // certificates
+  'CERT_MALFORMED',
+  'CERT_PROFILE_INVALID',
+  'CERT_CHAIN_INCOMPLETE',
+  'CERT_CHAIN_INVALID',
+  'CERT_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_REVOKED',
+  'CRL_UNAVAILABLE',
+  // AMD SEV-SNP
+  'REPORT_VERSION_UNSUPPORTED',
+  'REPORT_MALFORMED',
+  'REPORT_RESERVED_NONZERO',
+  'PRODUCT_UNSUPPORTED',
+  'SIGNATURE_ALGO_UNSUPPORTED',
+  'SIGNING_KEY_UNSUPPORTED',
+  'SIGNING_KEY_MISMATCH',
+  'VEK_UNAVAILABLE',
+  'REPORT_SIGNATURE_INVALID',
+  'CHIP_ID_MISMATCH',
+  'TCB_MISMATCH',
+  'VMPL_UNSUPPORTED',
+  // virtual TPM on Azure, generic TPM
+  'HCL_MALFORMED',
+  'HCL_REPORT_TYPE_UNSUPPORTED',
+  'HCL_HASH_TYPE_UNSUPPORTED',
+  'AK_NOT_FOUND',
+  'AK_UNSUPPORTED',
+  'TPM_SIGNATURE_INVALID',
+  'TPM_QUOTE_MALFORMED',
+  'TPM_NOT_A_QUOTE',
+  'TPM_NONCE_MISMATCH',
+  'PCR_SELECTION_UNSUPPORTED',
+  'PCR_DIGEST_MISMATCH',
+  'VAR_DATA_MISMATCH',
+  'USER_DATA_MISMATCH',
+  // the TD quote as the Azure TDX verifier reads it
+  'TD_QUOTE_MALFORMED',
+  'TD_QUOTE_TYPE_UNSUPPORTED',
+  'TD_QUOTE_SIGNATURE_INVALID',
+  'TD_REPORT_MISMATCH',
+] as const
 
 export type RejectionCode = (typeof rejectionCodes)[number]
 
@@ -16,4 +66,22 @@ export class EvidenceRejected extends Error {
     this.check = check
     this.detail = detail
   }
+}
+
+/**
+ * What parsers and comparisons shared between verifiers throw: they know the reason but not the name of the
+ * check that called them. `CheckRun` (verifier.ts) turns it into `EvidenceRejected`.
+ */
+export class CheckFailure extends Error {
+  override readonly name = 'CheckFailure'
+  readonly code: RejectionCode
+  constructor(code: RejectionCode, detail: string, options?: { cause?: unknown }) {
+    super(detail, options)
+    this.code = code
+  }
+}
+
+/** Throws `CheckFailure`; for use in expressions. */
+export function fail(code: RejectionCode, detail: string, cause?: unknown): never {
+  throw new CheckFailure(code, detail, cause === undefined ? undefined : { cause })
 }

@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue, Tee, TeeClass } from '@passport-kbs/protocol'
-import type { RejectionCode } from './rejection.ts'
+import { CheckFailure, EvidenceRejected, type RejectionCode } from './rejection.ts'
 
 /** What the caller knows and the evidence has to prove. Nothing here comes from the guest unchecked. */
 export interface VerificationRequest {
@@ -49,4 +49,62 @@ export interface Verifier {
 /** For verifiers only: states that all checks of `tee` have passed. */
 export function verifiedEvidence(fields: Omit<VerifiedEvidence, typeof verified>): VerifiedEvidence {
   return Object.freeze(fields) as VerifiedEvidence
+}
+
+/**
+ * One pass over a verifier's list of checks. Every rejection gets the name of the check it happened in, and no
+ * other exception leaves it: a check that cannot be made has failed.
+ */
+export class CheckRun {
+  readonly #checks: ReadonlyMap<string, Check>
+  readonly #passed: string[] = []
+
+  constructor(checks: readonly Check[]) {
+    this.#checks = new Map(checks.map((check) => [check.name, check]))
+  }
+
+  /** Names of the checks that passed, in the order in which they were made. */
+  get passed(): readonly string[] {
+    return this.#passed
+  }
+
+  /** Makes the check `name`, which must be on the list; gives what `make` gives. */
+  make<T>(name: string, make: () => T): T {
+    const check = this.#check(name)
+    try {
+      const value = make()
+      this.#passed.push(name)
+      return value
+    } catch (error) {
+      throw rejectionOf(check, error)
+    }
+  }
+
+  /** As `make`, for a check that waits for a collateral source or for the cryptography thread pool. */
+  async makeAsync<T>(name: string, make: () => Promise<T>): Promise<T> {
+    const check = this.#check(name)
+    try {
+      const value = await make()
+      this.#passed.push(name)
+      return value
+    } catch (error) {
+      throw rejectionOf(check, error)
+    }
+  }
+
+  #check(name: string): Check {
+    const check = this.#checks.get(name)
+    if (check === undefined) throw new TypeError(`no check named ${name} in this verifier`)
+    return check
+  }
+}
+
+function rejectionOf(check: Check, error: unknown): EvidenceRejected {
+  if (error instanceof EvidenceRejected) return error
+  if (error instanceof CheckFailure) {
+    return new EvidenceRejected(error.code, check.name, error.message, { cause: error })
+  }
+  // The list of codes is never empty; the fallback only satisfies the type.
+  const code = check.codes[0] ?? 'EVIDENCE_MALFORMED'
+  return new EvidenceRejected(code, check.name, 'the check could not be made', { cause: error })
 }

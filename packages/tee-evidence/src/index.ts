@@ -1,0 +1,2 @@
+export * from './rejection.ts'
+export * from './verifier.ts'
