@@ -1,2 +1,6 @@
 export * from './rejection.ts'
 export * from './verifier.ts'
+export * from './x509/certificate.ts'
+export * from './x509/crl.ts'
+export * from './x509/der.ts'
+export * from './x509/pem.ts'
