@@ -36,3 +36,8 @@ export interface SessionStore {
   ping(): Promise<void>
   close(): Promise<void>
 }
+
+/** As many live sessions as the store may hold: the request is refused for now (429 or 503), no session is pushed out. */
+export class SessionLimit extends Error {
+  override readonly name = 'SessionLimit'
+}

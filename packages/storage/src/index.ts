@@ -1,0 +1,24 @@
+export * from './key-value-store.ts'
+export { DEFAULT_MAX_SESSIONS, openSessionStore, type SessionStoreConfig } from './open-session-store.ts'
+export { openStorage } from './open-storage.ts'
+export * from './session-store.ts'
+export {
+  localFsSectionSchema,
+  type RedisConfig,
+  redisSectionSchema,
+  resolveStorageConfig,
+  type StorageBackendSection,
+  type StorageConfig,
+  StorageConfigError,
+  type StorageType,
+  storageBackendSchema,
+  storageConfigSchema,
+  storageTypeSchema,
+} from './storage-config.ts'
+export {
+  assertStorageKey,
+  isStorageKey,
+  MAX_KEY_LENGTH,
+  MAX_VALUE_BYTES,
+  ValueTooLarge,
+} from './storage-key.ts'

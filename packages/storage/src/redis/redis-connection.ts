@@ -1,0 +1,195 @@
+import { readFile } from 'node:fs/promises'
+import type { ConnectionOptions } from 'node:tls'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { StorageUnavailable } from '../key-value-store.ts'
+import { databaseOf, type RedisConfig, StorageConfigError } from '../storage-config.ts'
+
+export type RedisClient = Redis | Cluster
+
+/** What holds for the connection to one server, be it the only one, a Sentinel's master or a node of a Cluster. */
+type ServerOptions = Omit<RedisOptions, 'replyMapping'>
+
+/**
+ * One connection (one per node in a Cluster) that reconnects by itself. A command is answered within
+ * `command_timeout_ms` or fails: nothing waits in a queue for Redis to come back, and nothing is sent twice, since the
+ * second sending of a claim or a compare-and-set would misreport the first.
+ */
+export class RedisConnection {
+  readonly keyPrefix: string
+  readonly #client: RedisClient
+  readonly #timeoutMs: number
+  /** Why the connection is not there, as last heard: "connect ECONNREFUSED", "WRONGPASS …". */
+  #lastError: Error | undefined
+  #closed = false
+
+  private constructor(client: RedisClient, config: RedisConfig) {
+    this.#client = client
+    this.#timeoutMs = config.command_timeout_ms
+    this.keyPrefix = config.key_prefix
+    // Without these listeners a lost connection would be an uncaught exception.
+    client.on('error', (error: Error) => {
+      this.#lastError = error
+    })
+    client.on('node error', (error: Error) => {
+      this.#lastError = error
+    })
+    client.on('ready', () => {
+      this.#lastError = undefined
+    })
+  }
+
+  /** Connects, and returns after `command_timeout_ms` at the latest, connected or not. */
+  static async open(config: RedisConfig): Promise<RedisConnection> {
+    const connection = new RedisConnection(await createClient(config), config)
+    await connection.#withinTimeout(connection.#client.connect()).catch((error: Error) => {
+      connection.#lastError ??= error
+    })
+    return connection
+  }
+
+  get isCluster(): boolean {
+    return this.#client instanceof Cluster
+  }
+
+  /**
+   * Runs one command.
+   *
+   * @throws StorageUnavailable for everything that goes wrong
+   */
+  async run<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
+    return this.#answering(() => this.#withinTimeout(command(this.#client)))
+  }
+
+  /** Runs commands on the one server, or on each master of the Cluster. The time limit holds for each of the commands. */
+  async runOnMasters<T>(commands: (master: Redis) => Promise<T>): Promise<readonly T[]> {
+    return this.#answering(async () => {
+      if (this.#client instanceof Redis) return [await commands(this.#client)]
+      const masters = this.#client.nodes('master')
+      if (masters.length === 0) throw new Error('no master of the Redis Cluster is known')
+      return Promise.all(masters.map(commands))
+    })
+  }
+
+  async #answering<T>(operation: () => Promise<T>): Promise<T> {
+    try {
+      return await operation()
+    } catch (error) {
+      const reason = this.#client.status === 'ready' ? undefined : this.#lastError
+      throw new StorageUnavailable('Redis does not answer', { cause: withoutArguments(reason ?? error) })
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#withinTimeout(this.#client.quit()).catch(() => {})
+    this.#client.disconnect()
+  }
+
+  async #withinTimeout<T>(answer: Promise<T>): Promise<T> {
+    const { promise: expiry, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => reject(new Error('command timed out')), this.#timeoutMs)
+    try {
+      return await Promise.race([answer, expiry])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+async function createClient(config: RedisConfig): Promise<RedisClient> {
+  const options = await connectionOptions(config)
+  if (config.cluster) {
+    return new Cluster(config.cluster.nodes.map(hostAndPort), {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      maxRedirections: 5,
+      slotsRefreshTimeout: config.command_timeout_ms,
+      slotsRefreshInterval: 2_000,
+      clusterRetryStrategy: reconnectDelay,
+      clusterNodeRetryStrategy: reconnectDelay,
+      // A certificate names hosts, not the addresses they resolve to.
+      dnsLookup: (address, found) => found(null, address),
+      redisOptions: options,
+    })
+  }
+  const common = { ...options, lazyConnect: true, enableOfflineQueue: false, retryStrategy: reconnectDelay }
+  if (!config.sentinel) return new Redis({ ...common, ...hostAndPort(hostOf(config.url)) })
+  const password =
+    config.sentinel.password ??
+    (await secretFrom(config.sentinel.password_file, 'redis.sentinel.password_file'))
+  return new Redis({
+    ...common,
+    name: config.sentinel.master_name,
+    sentinels: config.sentinel.nodes.map(hostAndPort),
+    ...(config.sentinel.username !== undefined && { sentinelUsername: config.sentinel.username }),
+    ...(password !== undefined && { sentinelPassword: password }),
+    ...(options.tls && { enableTLSForSentinelMode: true, sentinelTLS: options.tls }),
+    sentinelRetryStrategy: reconnectDelay,
+    sentinelCommandTimeout: config.command_timeout_ms,
+    // A master that was demoted says READONLY until the connection asks the sentinels again.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  })
+}
+
+async function connectionOptions(config: RedisConfig): Promise<ServerOptions> {
+  const url = new URL(config.url)
+  const username = config.username ?? decodeURIComponent(url.username)
+  const password =
+    (await secretFrom(config.password_file, 'redis.password_file')) ?? decodeURIComponent(url.password)
+  const tls: ConnectionOptions | undefined = url.protocol === 'rediss:' ? await tlsOptions(config) : undefined
+  return {
+    protocol: 2,
+    db: databaseOf(config.url),
+    ...(username !== '' && { username }),
+    ...(password !== '' && { password }),
+    ...(tls && { tls }),
+    connectTimeout: config.command_timeout_ms,
+    commandTimeout: config.command_timeout_ms,
+    // A server that accepts and then is silent (a cut network, a stopped process): drop it and connect anew.
+    socketTimeout: config.command_timeout_ms,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    disableClientInfo: true,
+  }
+}
+
+async function tlsOptions(config: RedisConfig): Promise<ConnectionOptions> {
+  const ca = await textOf(config.tls_ca, 'redis.tls_ca')
+  return { minVersion: 'TLSv1.2', ...(ca !== undefined && { ca }) }
+}
+
+async function secretFrom(path: string | undefined, key: string): Promise<string | undefined> {
+  return (await textOf(path, key))?.replace(/\r?\n$/, '')
+}
+
+async function textOf(path: string | undefined, key: string): Promise<string | undefined> {
+  if (path === undefined) return undefined
+  try {
+    return await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new StorageConfigError(`storage_backend.backends.${key} cannot be read`, { cause })
+  }
+}
+
+function hostOf(text: string): string {
+  const url = new URL(text)
+  return `${url.hostname}:${url.port || 6379}`
+}
+
+function hostAndPort(node: string): { host: string; port: number } {
+  const colon = node.lastIndexOf(':')
+  return { host: node.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(node.slice(colon + 1)) }
+}
+
+function reconnectDelay(attempt: number): number {
+  return Math.min(50 * attempt, 1_000)
+}
+
+/** ioredis hangs the command with its arguments, so secrets and tokens, on its errors; Redis repeats them in some texts. */
+function withoutArguments(error: unknown): Error {
+  const text = error instanceof Error ? error.message : 'unknown error'
+  return new Error(text.replace(/, with args beginning with:.*$/s, '').slice(0, 200))
+}

@@ -1,0 +1,81 @@
+import type { KeyValueStore, Storage } from '../key-value-store.ts'
+import type { Session, SessionStore } from '../session-store.ts'
+import { SessionLimit } from '../session-store.ts'
+import { newSessionId, sessionKey } from './session-id.ts'
+import { decodeSession, encodeSession } from './session-record.ts'
+
+const SWEEP_INTERVAL_MS = 30_000
+
+/** Spec 01 §5.3. */
+export const SESSION_NAMESPACE = 'kbs_protocol_session'
+
+/**
+ * Sessions in a key-value store that forgets nothing by itself: LocalFs. Transitions are its compare-and-set; a timer
+ * removes what has expired. For one machine: several processes may share the folder, and each then allows
+ * `maxSessions` of its own making.
+ */
+export function openStoredSessionStore(storage: Storage, maxSessions: number, now: () => Date): SessionStore {
+  const store = storage.namespace(SESSION_NAMESPACE)
+  /** Of sessions made here, when each expires: what the limit counts. */
+  const mine = new Map<string, Date>()
+  const timer = setInterval(() => {
+    // A store that is down is met again by the next request; expired sessions are refused on reading anyway.
+    sweep(store, now()).catch(() => {})
+    forgetExpired(mine, now())
+  }, SWEEP_INTERVAL_MS).unref()
+
+  const find = async (id: string) => {
+    const key = sessionKey(id)
+    const bytes = key === undefined ? undefined : await store.get(key)
+    if (key === undefined || bytes === undefined) return undefined
+    const session = decodeSession(bytes)
+    if (session.expiresAt > now()) return { key, bytes, session }
+    await store.delete(key)
+    return undefined
+  }
+  const replace = (found: { key: string; bytes: Uint8Array }, session: Session) =>
+    store.compareAndSet(found.key, found.bytes, encodeSession(session))
+
+  return {
+    async create(challenge, expiresAt) {
+      if (mine.size >= maxSessions) forgetExpired(mine, now())
+      if (mine.size >= maxSessions) throw new SessionLimit('too many handshakes are under way')
+      const id = newSessionId()
+      const key = sessionKey(id) ?? ''
+      // Counted before the first wait, so that parallel calls cannot pass the limit together.
+      mine.set(key, expiresAt)
+      await store.set(key, encodeSession({ state: 'challenged', challenge, expiresAt }), { ifAbsent: true })
+      return id
+    },
+    async get(id) {
+      return (await find(id))?.session
+    },
+    async claim(id) {
+      const found = await find(id)
+      if (found?.session.state !== 'challenged') return undefined
+      const claimed = await replace(found, { ...found.session, state: 'claimed' })
+      return claimed ? found.session.challenge : undefined
+    },
+    async complete(id, attestation) {
+      const found = await find(id)
+      if (found?.session.state !== 'claimed') return false
+      return replace(found, { state: 'attested', attestation, expiresAt: found.session.expiresAt })
+    },
+    ping: () => storage.ping(),
+    async close() {
+      clearInterval(timer)
+      await storage.close()
+    },
+  }
+}
+
+async function sweep(store: KeyValueStore, now: Date): Promise<void> {
+  for (const key of await store.list()) {
+    const bytes = await store.get(key)
+    if (bytes !== undefined && decodeSession(bytes).expiresAt <= now) await store.delete(key)
+  }
+}
+
+function forgetExpired(mine: Map<string, Date>, now: Date): void {
+  for (const [key, expiresAt] of mine) if (expiresAt <= now) mine.delete(key)
+}

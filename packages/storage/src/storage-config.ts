@@ -1,0 +1,156 @@
+import { z } from 'zod'
+
+/** Trustee's default folder for LocalFs (spec 01 §5.3). */
+export const DEFAULT_LOCAL_FS_FOLDER = '/opt/confidential-containers/storage/local_fs'
+export const DEFAULT_REDIS_URL = 'redis://127.0.0.1:6379'
+
+const storageTypes: Readonly<Record<string, 'Memory' | 'LocalFs' | 'Redis'>> = {
+  Memory: 'Memory',
+  memory: 'Memory',
+  LocalFs: 'LocalFs',
+  local_fs: 'LocalFs',
+  Redis: 'Redis',
+  redis: 'Redis',
+}
+const laterTypes = new Set(['LocalJson', 'local_json', 'Postgres', 'postgres'])
+
+/**
+ * A storage type as Trustee spells it, aliases included (`Memory|memory`, `LocalFs|local_fs`, `Redis|redis`). For
+ * `storage_backend.storage_type`, `session_storage_type` and the Attestation Service's `storage_type`.
+ */
+export const storageTypeSchema = z.string().transform((name, context) => {
+  const type = storageTypes[name]
+  if (type !== undefined) return type
+  const why = laterTypes.has(name) ? 'is not available in this version' : 'is not a storage type'
+  const message = `${JSON.stringify(name)} ${why}; use Memory, LocalFs or Redis`
+  context.addIssue({ code: 'custom', message })
+  return z.NEVER
+})
+
+export type StorageType = z.output<typeof storageTypeSchema>
+
+const node = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$/, 'must be "host:port" or "[IPv6]:port"')
+const nodes = z.array(node).min(1)
+
+const redisUrl = z.string().refine(isRedisUrl, {
+  // Says nothing of the value, which may hold a password.
+  message: 'must be redis://[user:password@]host[:port][/db], or rediss:// for TLS',
+})
+
+const redisMembers = {
+  url: redisUrl.default(DEFAULT_REDIS_URL),
+  /** Over those in the URL. */
+  username: z.string().min(1).optional(),
+  password_file: z.string().min(1).optional(),
+  /** PEM file of the CAs to trust instead of the system's. Needs `rediss://`. */
+  tls_ca: z.string().min(1).optional(),
+  key_prefix: z
+    .string()
+    .max(128)
+    .regex(/^[A-Za-z0-9_.:{}-]*$/, 'must be letters, digits and "-_.:{}"')
+    .default(''),
+  command_timeout_ms: z.int().min(10).max(60_000).default(2_000),
+  sentinel: z
+    .strictObject({
+      master_name: z.string().min(1),
+      nodes,
+      username: z.string().min(1).optional(),
+      password: z.string().min(1).optional(),
+      password_file: z.string().min(1).optional(),
+    })
+    .refine((sentinel) => sentinel.password === undefined || sentinel.password_file === undefined, {
+      message: 'give password or password_file, not both',
+    })
+    .optional(),
+  cluster: z.strictObject({ nodes }).optional(),
+}
+
+/**
+ * `[storage_backend.backends.redis]`: Trustee's `url`, and ours. With `sentinel` or `cluster`, scheme, user, password
+ * and database number of `url` count; its host and port do not. Unknown keys are refused here, though Trustee ignores
+ * them: a mistyped `tls_ca` must not go unnoticed.
+ */
+export const redisSectionSchema = z.strictObject(redisMembers).superRefine((redis, context) => {
+  const refuse = (key: string, message: string) =>
+    context.addIssue({ code: 'custom', path: [key], message, input: undefined })
+  if (redis.sentinel && redis.cluster) refuse('cluster', 'cannot be combined with sentinel')
+  if (redis.tls_ca !== undefined && !redis.url.startsWith('rediss:')) {
+    refuse('tls_ca', 'needs a url that begins with rediss://')
+  }
+  if (redis.cluster && databaseOf(redis.url) !== 0) refuse('url', 'Redis Cluster has only database 0')
+})
+
+/** `[storage_backend.backends.local_fs]`. */
+export const localFsSectionSchema = z.object({ dir_path: z.string().min(1).default(DEFAULT_LOCAL_FS_FOLDER) })
+
+/** `[storage_backend]` in Trustee's shape (spec 01 §5.3, §7). Sections of back ends that we do not have are not read. */
+export const storageBackendSchema = z.object({
+  storage_type: storageTypeSchema.default('Memory'),
+  backends: z
+    .object({ local_fs: localFsSectionSchema.optional(), redis: redisSectionSchema.optional() })
+    .default({}),
+})
+
+export type StorageBackendSection = z.output<typeof storageBackendSchema>
+
+/** What `openStorage` takes. */
+export const storageConfigSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('Memory') }),
+  z.object({ type: z.literal('LocalFs'), dirPath: z.string().min(1) }),
+  z.object({ type: z.literal('Redis'), redis: redisSectionSchema }),
+])
+
+export type StorageConfig = z.output<typeof storageConfigSchema>
+export type RedisConfig = z.output<typeof redisSectionSchema>
+
+/** The configuration asks for what cannot be. The message names the key and never holds a secret. */
+export class StorageConfigError extends Error {
+  override readonly name = 'StorageConfigError'
+}
+
+/**
+ * The configuration of one store from the `[storage_backend]` section.
+ *
+ * @param options.type another type than `storage_backend.storage_type`, for `session_storage_type` and the like
+ * @param options.env where `REDIS_URL` overrides `redis.url`
+ * @throws StorageConfigError when the chosen type has no section (as Trustee: it must exist, and may be empty), or
+ *   `REDIS_URL` does not fit
+ */
+export function resolveStorageConfig(
+  section: StorageBackendSection,
+  options: {
+    readonly type?: StorageType | undefined
+    readonly env?: Readonly<Record<string, string | undefined>>
+  } = {},
+): StorageConfig {
+  const type = options.type ?? section.storage_type
+  if (type === 'Memory') return { type }
+  if (type === 'LocalFs') {
+    const localFs = section.backends.local_fs ?? missing('local_fs', type)
+    return { type, dirPath: localFs.dir_path }
+  }
+  const url = options.env?.REDIS_URL
+  if (url === undefined || url === '')
+    return { type, redis: section.backends.redis ?? missing('redis', type) }
+  const redis = redisSectionSchema.safeParse({ ...section.backends.redis, url })
+  if (redis.success) return { type, redis: redis.data }
+  throw new StorageConfigError(`REDIS_URL: ${redis.error.issues.map((issue) => issue.message).join('; ')}`)
+}
+
+function missing(backend: string, type: StorageType): never {
+  const key = `storage_backend.backends.${backend}`
+  throw new StorageConfigError(`${key}: the section must exist (it may be empty) for storage type ${type}`)
+}
+
+function isRedisUrl(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === '') return false
+  return /^(\/[0-9]{0,4})?$/.test(url.pathname) && url.search === '' && url.hash === ''
+}
+
+/** The database number in a Redis URL that has passed the schema. */
+export function databaseOf(url: string): number {
+  return Number(URL.parse(url)?.pathname.slice(1) ?? 0)
+}
