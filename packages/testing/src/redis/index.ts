@@ -1,0 +1,5 @@
+export { redisCommand } from './redis-cli.ts'
+export { type RedisCluster, startRedisCluster } from './redis-cluster.ts'
+export { freePort, redisAvailable } from './redis-process.ts'
+export { type RedisSentinel, startRedisSentinel } from './redis-sentinel.ts'
+export { type RedisOptions, type RedisServer, startRedis } from './redis-server.ts'
