@@ -2,6 +2,7 @@ import { encodeHex } from '@passport-kbs/protocol'
 import { fail } from '../rejection.ts'
 import { EventReader } from './event-reader.ts'
 import { utf8Text, utf16Text } from './event-text.ts'
+import type { LogBudget } from './log-budget.ts'
 
 /** Nodes that one device path may have (spec 04 §8.5); real ones have fewer than ten. */
 export const maxDevicePathNodes = 256
@@ -13,13 +14,14 @@ const nodeHeaderSize = 4
  * spelling of spec 04 §8.5). A node whose payload does not fit its type is written in the generic form `Path(…)`.
  * @throws CheckFailure EVENTLOG_MALFORMED when the nodes do not fill the path exactly, or are more than 256.
  */
-export function devicePathTexts(path: Uint8Array): string[] {
+export function devicePathTexts(path: Uint8Array, budget: LogBudget): string[] {
   const reader = new EventReader(path)
   const texts: string[] = []
   while (reader.remaining > 0) {
     if (texts.length === maxDevicePathNodes) {
       fail('EVENTLOG_MALFORMED', `device path of more than ${maxDevicePathNodes} nodes`)
     }
+    budget.spendDevicePathNode()
     const type = reader.u8('device path node type')
     const subtype = reader.u8('device path node subtype')
     const length = reader.u16('device path node length')

@@ -9,8 +9,9 @@ import {
 import { fail } from '../rejection.ts'
 import { devicePathTexts } from './device-path.ts'
 import { EventReader } from './event-reader.ts'
-import { lossyUtf8Text, utf8Text, utf16Text } from './event-text.ts'
+import { lossyUtf8Text, utf8Text, utf8TextWithoutControls, utf16Text } from './event-text.ts'
 import type { EventTypeName } from './event-type.ts'
+import type { LogBudget } from './log-budget.ts'
 
 /** The member `details` of a claim: what spec 04 §8.5 reads out of an event's data, and nothing else. */
 export interface EventDetails {
@@ -39,24 +40,27 @@ export const aaelTag = 0x4141454c
 /** Google's boot loader begins the data of EV_IPL with a full stop in UTF-16. */
 const googleIplPrefix = [0x2e, 0x00] as const
 
-type DetailsReader = (data: Uint8Array) => EventDetails
+type DetailsReader = (data: Uint8Array, budget: LogBudget) => EventDetails
 
-/** Details of an event; `{}` for the types whose data is not read. */
-export function eventDetails(type: EventTypeName, data: Uint8Array): EventDetails {
-  return detailsReaders[type]?.(data) ?? {}
+/**
+ * Details of an event; `{}` for the types whose data is not read.
+ * @throws CheckFailure EVENTLOG_MALFORMED when the data does not have the form of its type.
+ */
+export function eventDetails(type: EventTypeName, data: Uint8Array, budget: LogBudget): EventDetails {
+  return detailsReaders[type]?.(data, budget) ?? {}
 }
 
 const wholeText: DetailsReader = (data) => ({ string: textOf(data, 'event text') })
 
-const eventTag: DetailsReader = (data) => {
+const eventTag: DetailsReader = (data, budget) => {
   const reader = new EventReader(data)
   const tag = reader.u32('tag id')
   const tagged = reader.bytes(reader.u32('tagged data size'), 'tagged data')
-  const string = lossyUtf8Text(tagged).replaceAll('\0', '')
-  return tag === aaelTag ? { string, unicode_name: 'AAEL', data: aaelEntry(tagged) } : { string }
+  const string = lossyUtf8Text(tagged).replace(/\0+/g, '')
+  return tag === aaelTag ? { string, unicode_name: 'AAEL', data: aaelEntry(tagged, budget) } : { string }
 }
 
-function aaelEntry(tagged: Uint8Array): AaelEntry {
+function aaelEntry(tagged: Uint8Array, budget: LogBudget): AaelEntry {
   const text = textOf(tagged, 'AAEL entry')
   const first = text.indexOf(' ')
   const second = first === -1 ? -1 : text.indexOf(' ', first + 1)
@@ -64,13 +68,14 @@ function aaelEntry(tagged: Uint8Array): AaelEntry {
   return {
     domain: text.slice(0, first),
     operation: text.slice(first + 1, second),
-    content: jsonOrText(text.slice(second + 1)),
+    content: jsonOrText(text.slice(second + 1), budget),
   }
 }
 
-function jsonOrText(text: string): JsonValue {
+function jsonOrText(text: string, budget: LogBudget): JsonValue {
   // most contents are plain text: a look at the first character saves the cost of an exception
   if (!/^[\t\n\r ]*["{[\-0-9tfn]/.test(text)) return text
+  budget.spendJson(text.length)
   try {
     return parseJson(text)
   } catch (error) {
@@ -79,10 +84,7 @@ function jsonOrText(text: string): JsonValue {
   }
 }
 
-const configFlags: DetailsReader = (data) => ({
-  // U+0010 separates the parameters of a kernel command line that td-shim logs
-  string: (utf8Text(data) ?? '').replaceAll('\u0010', ' ').replace(/\p{Cc}/gu, ''),
-})
+const configFlags: DetailsReader = (data) => ({ string: utf8TextWithoutControls(data) ?? '' })
 
 const initialProgramLoader: DetailsReader = (data) => {
   if (data.length < 2) fail('EVENTLOG_MALFORMED', 'EV_IPL of fewer than 2 bytes')
@@ -114,14 +116,14 @@ const efiVariable: DetailsReader = (data) => {
 }
 
 /** UEFI_IMAGE_LOAD_EVENT (TCG PC Client PFP 1.06 §10.2.3). */
-const imageLoad: DetailsReader = (data) => {
+const imageLoad: DetailsReader = (data, budget) => {
   const reader = new EventReader(data)
   reader.bytes(24, 'image address, length and link address')
   const pathLength = reader.u64('device path length')
   if (pathLength === 0n) return {}
   if (pathLength < 8n) fail('EVENTLOG_MALFORMED', 'device path shorter than two nodes')
   const path = reader.bytesOfLength(pathLength, 'device path')
-  return { device_paths: devicePathTexts(path.subarray(0, -4)) }
+  return { device_paths: devicePathTexts(path.subarray(0, -4), budget) }
 }
 
 /** The description of UEFI_PLATFORM_FIRMWARE_BLOB2 and UEFI_HANDOFF_TABLE_POINTERS2. */

@@ -1,15 +1,17 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { encodeHex } from '@passport-kbs/protocol'
 import { fail } from '../rejection.ts'
 import { type EventDetails, eventDetails } from './event-details.ts'
 import { EventReader } from './event-reader.ts'
 import { type EventTypeName, eventTypeName } from './event-type.ts'
+import { LogBudget } from './log-budget.ts'
 import { type MeasurementAlgorithm, measurementAlgorithms } from './measurement-algorithm.ts'
 
 /** Largest log that is read, in bytes (spec 04 §2); the largest real one is 1 MiB, of which 10 KiB are events. */
 export const maxEventLogBytes = 1.25 * 1024 * 1024
 
 /** Most entries that are read. Real logs have fewer than 100; the bound keeps a log of tiny entries cheap. */
-export const maxEvents = 4096
+export const maxEvents = 2048
 
 /** Digest algorithms that a log may announce (spec 04 §8.1). */
 const maxAlgorithms = 16
@@ -52,10 +54,11 @@ export function parseEventLog(bytes: Uint8Array): EventLog {
   }
   const reader = new EventReader(bytes)
   const algorithms = readSpecification(reader)
+  const budget = new LogBudget()
   const events: LoggedEvent[] = []
   while (!atEnd(reader)) {
     if (events.length === maxEvents) fail('EVENTLOG_MALFORMED', `event log of more than ${maxEvents} entries`)
-    events.push(readEvent(reader, algorithms))
+    events.push(readEvent(reader, algorithms, budget))
   }
   return { algorithms, events }
 }
@@ -106,7 +109,11 @@ function atEnd(reader: EventReader): boolean {
 }
 
 /** TCG_PCR_EVENT2. */
-function readEvent(reader: EventReader, algorithms: readonly MeasurementAlgorithm[]): LoggedEvent {
+function readEvent(
+  reader: EventReader,
+  algorithms: readonly MeasurementAlgorithm[],
+  budget: LogBudget,
+): LoggedEvent {
   const index = reader.u32('register index')
   const typeCode = reader.u32('event type')
   const type = eventTypeName(typeCode)
@@ -118,7 +125,7 @@ function readEvent(reader: EventReader, algorithms: readonly MeasurementAlgorith
     type,
     digests,
     data,
-    details: eventDetails(type, data),
+    details: eventDetails(type, data, budget),
     digestMatchesEvent: type !== 'EV_NO_ACTION' && digests.every((digest) => isHashOf(digest, data)),
   }
 }
@@ -140,5 +147,5 @@ function readDigests(reader: EventReader, algorithms: readonly MeasurementAlgori
 }
 
 function isHashOf({ algorithm, digest }: EventDigest, data: Uint8Array): boolean {
-  return createHash(algorithm.hash).update(data).digest().equals(digest)
+  return hash(algorithm.hash, data, 'hex') === encodeHex(digest)
 }
