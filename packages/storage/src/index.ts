@@ -1,3 +1,4 @@
+export * from './derived-value.ts'
 export * from './key-value-store.ts'
 export { DEFAULT_MAX_SESSIONS, openSessionStore, type SessionStoreConfig } from './open-session-store.ts'
 export { openStorage } from './open-storage.ts'

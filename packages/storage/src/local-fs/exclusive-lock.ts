@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as delay } from 'node:timers/promises'
 import { StorageUnavailable } from '../key-value-store.ts'
 
@@ -30,8 +30,10 @@ export class ExclusiveLock {
    * @throws StorageUnavailable when others hold the lock for longer than the time-out, or it cannot be taken
    */
   async exclusively<T>(section: () => T): Promise<T> {
+    // Loaded when the first lock is taken: Node 24 prints a warning on loading it, and most services never need it.
+    const sqlite = await import('node:sqlite')
     const deadline = performance.now() + this.#timeoutMs
-    while (!this.#acquire()) {
+    while (!this.#acquire(sqlite.DatabaseSync)) {
       if (performance.now() > deadline) throw new StorageUnavailable('another process holds the storage lock')
       await delay(randomInt(1, 10))
     }
@@ -48,9 +50,9 @@ export class ExclusiveLock {
   }
 
   /** One attempt, without waiting: waiting here would stop the event loop. */
-  #acquire(): boolean {
+  #acquire(Database: typeof DatabaseSync): boolean {
     try {
-      this.#database ??= new DatabaseSync(this.#path, { timeout: 0 })
+      this.#database ??= new Database(this.#path, { timeout: 0 })
       this.#database.exec('BEGIN EXCLUSIVE')
       return true
     } catch (cause) {

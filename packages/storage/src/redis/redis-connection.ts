@@ -36,12 +36,18 @@ export class RedisConnection {
     client.on('ready', () => {
       this.#lastError = undefined
     })
+    // ioredis connects to a node at the first command for it, and fails others that come before it is connected.
+    client.on('+node', (node: Redis) => {
+      node.ping().catch(() => {})
+    })
   }
 
   /** Connects, and returns after `command_timeout_ms` at the latest, connected or not. */
   static async open(config: RedisConfig): Promise<RedisConnection> {
     const connection = new RedisConnection(await createClient(config), config)
-    await connection.#withinTimeout(connection.#client.connect()).catch((error: Error) => {
+    const client = connection.#client
+    const connecting = client.connect().then(() => pingMasters(client))
+    await connection.#withinTimeout(connecting).catch((error: Error) => {
       connection.#lastError ??= error
     })
     return connection
@@ -60,13 +66,15 @@ export class RedisConnection {
     return this.#answering(() => this.#withinTimeout(command(this.#client)))
   }
 
+  /** Resolves when the server answers, or every master of the Cluster. @throws StorageUnavailable */
+  async ping(): Promise<void> {
+    return this.#answering(() => this.#withinTimeout(pingMasters(this.#client)))
+  }
+
   /** Runs commands on the one server, or on each master of the Cluster. The time limit holds for each of the commands. */
   async runOnMasters<T>(commands: (master: Redis) => Promise<T>): Promise<readonly T[]> {
     return this.#answering(async () => {
-      if (this.#client instanceof Redis) return [await commands(this.#client)]
-      const masters = this.#client.nodes('master')
-      if (masters.length === 0) throw new Error('no master of the Redis Cluster is known')
-      return Promise.all(masters.map(commands))
+      return Promise.all(mastersOf(this.#client).map(commands))
     })
   }
 
@@ -95,6 +103,17 @@ export class RedisConnection {
       clearTimeout(timer)
     }
   }
+}
+
+function mastersOf(client: RedisClient): readonly Redis[] {
+  if (client instanceof Redis) return [client]
+  const masters = client.nodes('master')
+  if (masters.length === 0) throw new Error('no master of the Redis Cluster is known')
+  return masters
+}
+
+async function pingMasters(client: RedisClient): Promise<void> {
+  await Promise.all(mastersOf(client).map((master) => master.ping()))
 }
 
 async function createClient(config: RedisConfig): Promise<RedisClient> {

@@ -70,9 +70,7 @@ export async function openRedisSessionStore(config: RedisConfig, now: () => Date
       if (name === undefined) return false
       return (await run(COMPLETE, name, now().getTime(), JSON.stringify(attestation))) === 1
     },
-    async ping() {
-      await connection.runOnMasters((master) => master.ping())
-    },
+    ping: () => connection.ping(),
     close: () => connection.close(),
   }
 }

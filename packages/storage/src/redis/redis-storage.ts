@@ -28,9 +28,7 @@ export async function openRedisStorage(config: RedisConfig): Promise<Storage> {
       assertNamespace(name)
       return redisNamespace(connection, `${connection.keyPrefix}${name}:`)
     },
-    async ping() {
-      await connection.runOnMasters((master) => master.ping())
-    },
+    ping: () => connection.ping(),
     close: () => connection.close(),
   }
 }

@@ -1,0 +1,70 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  redisAvailable,
+  startRedis,
+  startRedisCluster,
+  startRedisSentinel,
+} from '@passport-kbs/testing/redis'
+import { type RedisConfig, redisSectionSchema, type StorageConfig } from '../src/index.ts'
+
+/** A back end that a suite runs over: how to get an empty one, and how to be rid of it. */
+export interface BackEnd {
+  readonly name: string
+  readonly available: boolean
+  start(): Promise<{ readonly config: StorageConfig; stop(): Promise<void> }>
+}
+
+export const hasRedis = redisAvailable()
+
+/** The configuration section as it would be read from a file. */
+export function redisConfig(section: Record<string, unknown>): { type: 'Redis'; redis: RedisConfig } {
+  return { type: 'Redis', redis: redisSectionSchema.parse({ command_timeout_ms: 1_000, ...section }) }
+}
+
+export async function temporaryFolder(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'kbs-storage-'))
+  return { path, remove: () => rm(path, { recursive: true, force: true }) }
+}
+
+export const backEnds: readonly BackEnd[] = [
+  {
+    name: 'Memory',
+    available: true,
+    start: async () => ({ config: { type: 'Memory' }, stop: async () => {} }),
+  },
+  {
+    name: 'LocalFs',
+    available: true,
+    async start() {
+      const folder = await temporaryFolder()
+      return { config: { type: 'LocalFs', dirPath: folder.path }, stop: folder.remove }
+    },
+  },
+  {
+    name: 'Redis',
+    available: hasRedis,
+    async start() {
+      const server = await startRedis()
+      return { config: redisConfig({ url: server.url }), stop: () => server.stop() }
+    },
+  },
+  {
+    name: 'Redis behind Sentinel',
+    available: hasRedis,
+    async start() {
+      const sentinel = await startRedisSentinel()
+      const section = { sentinel: { master_name: sentinel.masterName, nodes: sentinel.nodes } }
+      return { config: redisConfig(section), stop: () => sentinel.stop() }
+    },
+  },
+  {
+    name: 'Redis Cluster',
+    available: hasRedis,
+    async start() {
+      const cluster = await startRedisCluster()
+      return { config: redisConfig({ cluster: { nodes: cluster.nodes } }), stop: () => cluster.stop() }
+    },
+  },
+]
