@@ -1,0 +1,11 @@
+import { createSgxVerifier } from '@passport-kbs/tee-evidence'
+import type { CaseRunner } from '../vector-case.ts'
+import { caseDcap, runVerifier } from './dcap-case.ts'
+
+/** Runs `sgx` cases with the collateral bundle and trust root that they name. */
+export const runner: CaseRunner = {
+  run(vectorCase) {
+    const allowDebug = vectorCase.options.allow_debug === true
+    return runVerifier(createSgxVerifier({ dcap: caseDcap(vectorCase), allowDebug }), vectorCase)
+  },
+}
