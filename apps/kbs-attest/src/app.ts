@@ -1,0 +1,45 @@
+import {
+  createServiceApp,
+  healthRoutes,
+  type HttpServerConfig,
+  type KbsRoute,
+  mountKbsRoutes,
+  type ServiceEnv,
+} from '@passport-kbs/service'
+import type { Hono } from 'hono'
+import type { AttestDeps } from './deps.ts'
+import { attestRoute } from './routes/attest.ts'
+import { attestationPolicyRoute } from './routes/attestation-policy.ts'
+import { authRoute } from './routes/auth.ts'
+import { mountKeys } from './routes/keys.ts'
+import { getReferenceValueRoute, setReferenceValuesRoute } from './routes/reference-value.ts'
+
+export type { AttestDeps } from './deps.ts'
+export { mountKeys } from './routes/keys.ts'
+export { sessionPassport } from './session-passport.ts'
+
+/** KBS1's part of `/kbs/v0`. */
+export function attestRoutes(deps: AttestDeps): KbsRoute[] {
+  return [
+    authRoute(deps),
+    attestRoute(deps),
+    attestationPolicyRoute(deps),
+    getReferenceValueRoute(deps),
+    setReferenceValuesRoute(deps),
+  ]
+}
+
+/** KBS1: verifies evidence, mints passports, publishes its keys. */
+export function createApp(
+  deps: AttestDeps,
+  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+): Hono<ServiceEnv> {
+  const { logger, metrics } = deps
+  const app = createServiceApp({ config: httpServer, logger, metrics })
+  mountKeys(app, deps)
+  app.get('/metrics', metrics.handler)
+  const probes = { attestation: () => deps.attestation.ping(), sessions: () => deps.sessions.ping() }
+  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountKbsRoutes(app, attestRoutes(deps))
+  return app
+}

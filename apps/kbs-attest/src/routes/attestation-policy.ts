@@ -1,0 +1,37 @@
+import { MessageError, parseAttestationPolicyMessage, parseJson, problems } from '@passport-kbs/protocol'
+import { PolicyCompileError } from '@passport-kbs/policy'
+import { authorizeAdmin, emptyAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import type { AttestDeps } from '../deps.ts'
+
+const verb = 'attestation-policy'
+
+/** POST /kbs/v0/attestation-policy: sets one policy; one that does not compile is refused (spec 01 §1.2, spec 02 §1.7). */
+export function attestationPolicyRoute(deps: AttestDeps): KbsRoute {
+  return {
+    name: verb,
+    method: 'POST',
+    async handle(request) {
+      const admin = await authorizeAdmin(deps, request, verb, (refusal, cause) =>
+        problems.adminRefused(verb, refusal, cause),
+      )
+      const { policyId, policy } = await readMessage(request)
+      try {
+        await deps.attestation.setPolicy(policyId, policy)
+      } catch (cause) {
+        if (cause instanceof PolicyCompileError) throw problems.attestationPolicyRefused(cause.message, cause)
+        throw cause
+      }
+      deps.audit({ event: verb, decision: 'allowed', policyId, ...admin })
+      return emptyAnswer()
+    },
+  }
+}
+
+async function readMessage(request: KbsRequest) {
+  const body = await request.body()
+  try {
+    return parseAttestationPolicyMessage(parseJson(body))
+  } catch (cause) {
+    throw problems.attestationPolicyRefused(cause instanceof MessageError ? cause.message : 'not JSON', cause)
+  }
+}

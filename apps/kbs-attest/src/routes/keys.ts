@@ -1,0 +1,29 @@
+import type { ServiceEnv } from '@passport-kbs/service'
+import type { Hono } from 'hono'
+import type { AttestDeps } from '../deps.ts'
+
+/** How long a relying party may keep the key set; a rotation overlaps for longer than that. */
+const cacheSeconds = 300
+
+/**
+ * The public keys of the passports: a JWK set (RFC 7517) and an OpenID discovery document that points to it, so that
+ * KBS2 can be given one address.
+ */
+export function mountKeys(app: Hono<ServiceEnv>, { attestation }: Pick<AttestDeps, 'attestation'>): void {
+  const headers = { 'cache-control': `public, max-age=${cacheSeconds}` }
+  app.get('/.well-known/jwks.json', (c) => c.json(attestation.jwks(), 200, headers))
+  app.get('/.well-known/openid-configuration', (c) => {
+    const origin = new URL(c.req.url).origin
+    return c.json(
+      {
+        issuer: attestation.issuer,
+        jwks_uri: `${origin}/.well-known/jwks.json`,
+        response_types_supported: ['none'],
+        subject_types_supported: ['public'],
+        id_token_signing_alg_values_supported: ['ES256'],
+      },
+      200,
+      headers,
+    )
+  })
+}

@@ -1,0 +1,53 @@
+import { ReferenceValueError } from '@passport-kbs/attestation-service'
+import { type JsonValue, parseJson, problems, stringifyJson } from '@passport-kbs/protocol'
+import { authorizeAdmin, jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import type { AttestDeps } from '../deps.ts'
+
+const verb = 'reference-value'
+
+/** GET /kbs/v0/reference-value/<id>: the stored value, while it has not expired. */
+export function getReferenceValueRoute(deps: AttestDeps): KbsRoute {
+  return {
+    name: verb,
+    method: 'GET',
+    async handle(request) {
+      await authorize(deps, request)
+      const value = await deps.attestation.queryReferenceValue(request.segments.slice(1).join('/'), deps.now())
+      if (value === undefined) throw problems.referenceValueNotFound()
+      return jsonAnswer(stringifyJson(value))
+    },
+  }
+}
+
+/** POST /kbs/v0/reference-value: registers all values of an RVPS message, or none (spec 01 §1.5). */
+export function setReferenceValuesRoute(deps: AttestDeps): KbsRoute {
+  return {
+    name: verb,
+    method: 'POST',
+    async handle(request) {
+      const admin = await authorize(deps, request)
+      const envelope = await readJson(request)
+      try {
+        const names = await deps.attestation.registerReferenceValues(envelope, deps.now())
+        deps.audit({ event: verb, decision: 'allowed', names, ...admin })
+      } catch (cause) {
+        if (cause instanceof ReferenceValueError) throw problems.referenceValueRefused(cause.message, cause)
+        throw cause
+      }
+      return jsonAnswer('')
+    },
+  }
+}
+
+function authorize(deps: AttestDeps, request: KbsRequest) {
+  return authorizeAdmin(deps, request, verb, (refusal, cause) => problems.adminRefused(verb, refusal, cause))
+}
+
+async function readJson(request: KbsRequest): Promise<JsonValue> {
+  const body = await request.body()
+  try {
+    return parseJson(body)
+  } catch (cause) {
+    throw problems.referenceValueRefused('not JSON', cause)
+  }
+}

@@ -1,0 +1,35 @@
+import {
+  createServiceApp,
+  healthRoutes,
+  type HttpServerConfig,
+  type KbsRoute,
+  mountKbsRoutes,
+  type ServiceEnv,
+} from '@passport-kbs/service'
+import type { Hono } from 'hono'
+import type { ResourceDeps } from './deps.ts'
+import { resourceRoute } from './routes/resource.ts'
+import { listResourcePoliciesRoute, setResourcePolicyRoute } from './routes/resource-policy.ts'
+
+export type { ResourceDeps } from './deps.ts'
+export { openResourcePolicy, type ResourcePolicy } from './resource-policy.ts'
+
+/** KBS2's part of `/kbs/v0`; a name that is not here is answered with 404. */
+export function resourceRoutes(deps: ResourceDeps): KbsRoute[] {
+  const policy = [setResourcePolicyRoute(deps), listResourcePoliciesRoute(deps)]
+  return deps.secrets ? [resourceRoute(deps, deps.secrets), ...policy] : policy
+}
+
+/** KBS2: verifies passports, releases secrets. */
+export function createApp(
+  deps: ResourceDeps,
+  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+): Hono<ServiceEnv> {
+  const { logger, metrics } = deps
+  const app = createServiceApp({ config: httpServer, logger, metrics })
+  app.get('/metrics', metrics.handler)
+  const probes = { passports: () => deps.passports.ping(), storage: () => deps.storage.ping() }
+  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountKbsRoutes(app, resourceRoutes(deps))
+  return app
+}

@@ -1,0 +1,113 @@
+import {
+  type CompiledPolicy,
+  compilePolicy,
+  fromJs,
+  PolicyLimitError,
+  type RuleResult,
+  toJs,
+} from '@passport-kbs/policy'
+import type { JsonObject } from '@passport-kbs/protocol'
+import { type DerivedValue, deriveFromStore, type KeyValueStore } from '@passport-kbs/storage'
+
+/** Where Trustee keeps the one resource policy: namespace `kbs` (spec 01 §4.4). */
+export const resourcePolicyKey = 'resource-policy.rego'
+export const resourcePolicyId = 'resource-policy'
+
+const allowRule = 'data.policy.allow'
+
+/** What the policy sees of a request, as top-level members of `data`. */
+export interface PolicyQuestion {
+  readonly plugin: string
+  readonly method: string
+  readonly resourcePath: readonly string[]
+  readonly query: Readonly<Record<string, string>>
+}
+
+export type PolicyDecision =
+  | { readonly allowed: true; readonly policySha384: string }
+  | { readonly allowed: false; readonly policySha384: string; readonly reason: string }
+
+export interface ResourcePolicy {
+  /** Only `data.policy.allow == true` allows. Throws `PolicyError` when the policy cannot be evaluated. */
+  decide(claims: JsonObject, question: PolicyQuestion): Promise<PolicyDecision>
+  /** Compiles, then stores; throws `PolicyCompileError` and changes nothing when it does not compile. Answers its SHA-384. */
+  set(rego: string): Promise<string>
+  /** Ids of the stored policies. */
+  list(): Promise<readonly string[]>
+}
+
+export interface ResourcePolicyOptions {
+  readonly store: KeyValueStore
+  /** Installed where the store has no policy. */
+  readonly initial: string
+  readonly timeoutMs: number
+  readonly now: () => Date
+  readonly clock: () => number
+  readonly randomBytes: (size: number) => Uint8Array
+  /** How long another replica's change may go unseen, in milliseconds. */
+  readonly maxAgeMs: number
+}
+
+/** The resource policy of KBS2: compiled when it changes, shared by all requests. */
+export async function openResourcePolicy(options: ResourcePolicyOptions): Promise<ResourcePolicy> {
+  const { store, initial } = options
+  await store.set(resourcePolicyKey, new TextEncoder().encode(initial), { ifAbsent: true })
+  const compiled = deriveFromStore(store, resourcePolicyKey, compile, options)
+  return {
+    decide: (claims, question) => decide(compiled, options, claims, question),
+    async set(rego) {
+      const bytes = new TextEncoder().encode(rego)
+      const { sha384 } = compile(bytes)
+      await store.set(resourcePolicyKey, bytes)
+      await compiled.refresh()
+      return sha384
+    },
+    async list() {
+      return (await store.get(resourcePolicyKey)) === undefined ? [] : [resourcePolicyId]
+    },
+  }
+}
+
+function compile(bytes: Uint8Array | undefined): CompiledPolicy {
+  if (bytes === undefined) throw new Error('no resource policy is stored')
+  const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  return compilePolicy([{ file: resourcePolicyKey, text }])
+}
+
+async function decide(
+  compiled: DerivedValue<CompiledPolicy>,
+  { timeoutMs, now, clock, randomBytes }: ResourcePolicyOptions,
+  claims: JsonObject,
+  question: PolicyQuestion,
+): Promise<PolicyDecision> {
+  const policy = await compiled.current()
+  const startedAt = clock()
+  const evaluation = policy.evaluate({
+    rules: [allowRule],
+    input: fromJs(claims),
+    data: fromJs({
+      plugin: question.plugin,
+      method: question.method,
+      'resource-path': question.resourcePath,
+      query: question.query,
+    }),
+    now: BigInt(now().getTime()) * 1_000_000n,
+    randomBytes,
+    deadline: () => clock() - startedAt > timeoutMs,
+  })
+  // A resource policy is compiled without external functions, so there is nothing it could wait for.
+  if (evaluation.kind !== 'done') throw new PolicyLimitError('rounds', 'the policy asks for external values')
+  const result = evaluation.results.get(allowRule)
+  const policySha384 = policy.sha384
+  return isTrue(result) ? { allowed: true, policySha384 } : { allowed: false, policySha384, reason: reasonOf(result) }
+}
+
+function isTrue(result: RuleResult | undefined): boolean {
+  return result?.kind === 'value' && toJs(result.value) === true
+}
+
+function reasonOf(result: RuleResult | undefined): string {
+  if (result === undefined || result.kind === 'missing') return `${allowRule} does not exist`
+  if (result.kind === 'undefined') return `${allowRule} is undefined`
+  return toJs(result.value) === false ? `${allowRule} is false` : `${allowRule} is not a boolean`
+}

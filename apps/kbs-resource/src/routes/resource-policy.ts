@@ -1,0 +1,49 @@
+import { PolicyCompileError } from '@passport-kbs/policy'
+import { MessageError, parseJson, parseResourcePolicyMessage, problems } from '@passport-kbs/protocol'
+import { authorizeAdmin, emptyAnswer, jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import type { ResourceDeps } from '../deps.ts'
+
+const verb = 'resource-policy'
+
+/** POST /kbs/v0/resource-policy: sets the policy; one that does not compile changes nothing (spec 01 §1.2). */
+export function setResourcePolicyRoute(deps: ResourceDeps): KbsRoute {
+  return {
+    name: verb,
+    method: 'POST',
+    async handle(request) {
+      const admin = await authorize(deps, request)
+      const rego = await readRego(request)
+      const policySha384 = await deps.policy.set(rego).catch((cause: unknown) => {
+        if (cause instanceof PolicyCompileError) throw problems.resourcePolicyRefused(cause.message, cause)
+        throw cause
+      })
+      deps.audit({ event: verb, decision: 'allowed', policySha384, ...admin })
+      return emptyAnswer()
+    },
+  }
+}
+
+/** GET /kbs/v0/resource-policy: the ids of the stored policies, as `kbs-client` expects. */
+export function listResourcePoliciesRoute(deps: ResourceDeps): KbsRoute {
+  return {
+    name: verb,
+    method: 'GET',
+    async handle(request) {
+      await authorize(deps, request)
+      return jsonAnswer(await deps.policy.list())
+    },
+  }
+}
+
+async function readRego(request: KbsRequest): Promise<string> {
+  const body = await request.body()
+  try {
+    return parseResourcePolicyMessage(parseJson(body))
+  } catch (cause) {
+    throw problems.resourcePolicyMalformed(cause instanceof MessageError ? cause.message : 'not JSON', cause)
+  }
+}
+
+function authorize(deps: ResourceDeps, request: KbsRequest) {
+  return authorizeAdmin(deps, request, verb, (refusal, cause) => problems.adminRefused(verb, refusal, cause))
+}

@@ -1,0 +1,34 @@
+import { type AttestDeps, attestRoutes, mountKeys } from '@passport-kbs/app-kbs-attest'
+import { type ResourceDeps, resourceRoutes } from '@passport-kbs/app-kbs-resource'
+import {
+  createServiceApp,
+  healthRoutes,
+  type HttpServerConfig,
+  mountKbsRoutes,
+  type ServiceEnv,
+} from '@passport-kbs/service'
+import type { Hono } from 'hono'
+
+export interface Halves {
+  readonly attest: AttestDeps
+  readonly resource: ResourceDeps
+}
+
+/** Background check: both halves behind one address; a guest's cookie session stands for its passport. */
+export function createApp(
+  { attest, resource }: Halves,
+  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+): Hono<ServiceEnv> {
+  const { logger, metrics } = attest
+  const app = createServiceApp({ config: httpServer, logger, metrics })
+  mountKeys(app, attest)
+  app.get('/metrics', metrics.handler)
+  const probes = {
+    attestation: () => attest.attestation.ping(),
+    sessions: () => attest.sessions.ping(),
+    storage: () => resource.storage.ping(),
+  }
+  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountKbsRoutes(app, [...attestRoutes(attest), ...resourceRoutes(resource)])
+  return app
+}
