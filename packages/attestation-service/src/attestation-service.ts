@@ -46,7 +46,7 @@ export interface AttestationService {
     tee: Tee,
     supportedHashAlgorithms: readonly string[] | undefined,
   ): { readonly hash: RuntimeDataHash; readonly announce: boolean }
-  /** Attestation policy management (spec 02 §1.7); ids carry the class suffix, e.g. `default_cpu`. Throws `PolicyCompileError`. */
+  /** Attestation policy management (spec 02 §1.7); ids carry the class suffix, e.g. `default_cpu`. Throws `PolicyCompileError`, `InvalidPolicyId`. */
   setPolicy(id: string, rego: string): Promise<void>
   getPolicy(id: string): Promise<string | undefined>
   listPolicies(): Promise<readonly string[]>
@@ -75,4 +75,9 @@ export class ReferenceValueError extends Error {
 /** A dependency (store, remote service, vendor collateral) cannot answer now: 503. */
 export class AttestationUnavailable extends Error {
   override readonly name = 'AttestationUnavailable'
+}
+
+/** An id that no policy can have. The text may go to the client. */
+export class InvalidPolicyId extends Error {
+  override readonly name = 'InvalidPolicyId'
 }

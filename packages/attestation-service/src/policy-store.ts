@@ -1,0 +1,90 @@
+import { type CompiledPolicy, compilePolicy, PolicyCompileError } from '@passport-kbs/policy'
+import { decodeUtf8, encodeUtf8 } from '@passport-kbs/protocol'
+import { type DerivedValue, deriveFromStore, type KeyValueStore } from '@passport-kbs/storage'
+import { AttestationPolicyError, InvalidPolicyId } from './attestation-service.ts'
+import { policyIdOf, policyKey } from './default-policies.ts'
+
+/** Attestation policies by id, class suffix included (`default_cpu`). */
+export interface PolicyStore {
+  /** Compiles, then stores. Throws `InvalidPolicyId` and `PolicyCompileError`. Answers what the policy lacks. */
+  set(id: string, rego: string): Promise<readonly string[]>
+  get(id: string): Promise<string | undefined>
+  list(): Promise<readonly string[]>
+  /** The policy as stored at most `maxAgeMs` ago, compiled. Throws `AttestationPolicyError` where there is none. */
+  compiled(id: string): Promise<CompiledPolicy>
+}
+
+export interface PolicyStoreOptions {
+  /** How long another replica's change may go unseen, in milliseconds. */
+  readonly maxAgeMs: number
+  /** A monotonic clock in milliseconds. */
+  readonly clock: () => number
+}
+
+export const trustClaimsRule = 'data.policy.trust_claims'
+export const extensionsRule = 'data.policy.extensions'
+export const referenceValueFunction = 'query_reference_value'
+
+const idForm = /^[A-Za-z0-9._-]{1,128}$/
+
+/** Keeps policies in a store as Trustee does and compiles each text once (spec 02 §1.7, W-8, W-31). */
+export function createPolicyStore(store: KeyValueStore, options: PolicyStoreOptions): PolicyStore {
+  const compiledById = new Map<string, DerivedValue<CompiledPolicy>>()
+
+  const derived = (id: string) =>
+    deriveFromStore(store, policyKey(id), (bytes) => compileStored(id, bytes), options)
+
+  return {
+    set: async (id, rego) => {
+      assertPolicyId(id)
+      const policy = compileAttestationPolicy(id, rego)
+      await store.set(policyKey(id), encodeUtf8(rego))
+      // a new one, since the old may just be reading what was there before
+      compiledById.delete(id)
+      return missingRules(policy)
+    },
+    get: async (id) => {
+      assertPolicyId(id)
+      const bytes = await store.get(policyKey(id))
+      return bytes && decodeUtf8(bytes)
+    },
+    list: async () => (await store.list()).map(policyIdOf).filter((id) => id !== undefined),
+    compiled: async (id) => {
+      assertPolicyId(id)
+      const known = compiledById.get(id) ?? derived(id)
+      compiledById.set(id, known)
+      return await known.current()
+    },
+  }
+}
+
+/** @throws InvalidPolicyId */
+export function assertPolicyId(id: string): void {
+  if (!idForm.test(id))
+    throw new InvalidPolicyId('a policy id is 1 to 128 letters, digits, dots, dashes and underscores')
+}
+
+/** @throws PolicyCompileError with line and column of every fault. */
+export function compileAttestationPolicy(id: string, rego: string): CompiledPolicy {
+  return compilePolicy([{ file: policyKey(id), text: rego }], {
+    externals: [{ name: referenceValueFunction, arity: 1 }],
+  })
+}
+
+function compileStored(id: string, bytes: Uint8Array | undefined): CompiledPolicy {
+  if (!bytes) throw new AttestationPolicyError(`there is no attestation policy ${JSON.stringify(id)}`)
+  try {
+    return compileAttestationPolicy(id, decodeUtf8(bytes))
+  } catch (cause) {
+    if (!(cause instanceof PolicyCompileError)) throw cause
+    throw new AttestationPolicyError(`the attestation policy ${JSON.stringify(id)} does not compile`, {
+      cause,
+    })
+  }
+}
+
+function missingRules(policy: CompiledPolicy): readonly string[] {
+  return policy.rulePaths.includes(trustClaimsRule)
+    ? []
+    : [`the policy has no rule ${trustClaimsRule}: tokens will have the status "none"`]
+}
