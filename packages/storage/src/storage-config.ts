@@ -4,14 +4,14 @@ import { z } from 'zod'
 export const DEFAULT_LOCAL_FS_FOLDER = '/opt/confidential-containers/storage/local_fs'
 export const DEFAULT_REDIS_URL = 'redis://127.0.0.1:6379'
 
-const storageTypes: Readonly<Record<string, 'Memory' | 'LocalFs' | 'Redis'>> = {
-  Memory: 'Memory',
-  memory: 'Memory',
-  LocalFs: 'LocalFs',
-  local_fs: 'LocalFs',
-  Redis: 'Redis',
-  redis: 'Redis',
-}
+const storageTypes = new Map<string, 'Memory' | 'LocalFs' | 'Redis'>([
+  ['Memory', 'Memory'],
+  ['memory', 'Memory'],
+  ['LocalFs', 'LocalFs'],
+  ['local_fs', 'LocalFs'],
+  ['Redis', 'Redis'],
+  ['redis', 'Redis'],
+])
 const laterTypes = new Set(['LocalJson', 'local_json', 'Postgres', 'postgres'])
 
 /**
@@ -19,7 +19,7 @@ const laterTypes = new Set(['LocalJson', 'local_json', 'Postgres', 'postgres'])
  * `storage_backend.storage_type`, `session_storage_type` and the Attestation Service's `storage_type`.
  */
 export const storageTypeSchema = z.string().transform((name, context) => {
-  const type = storageTypes[name]
+  const type = storageTypes.get(name)
   if (type !== undefined) return type
   const why = laterTypes.has(name) ? 'is not available in this version' : 'is not a storage type'
   const message = `${JSON.stringify(name)} ${why}; use Memory, LocalFs or Redis`

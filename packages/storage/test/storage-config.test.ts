@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import {
+  resolveStorageConfig,
+  StorageConfigError,
+  storageBackendSchema,
+  storageConfigSchema,
+} from '../src/index.ts'
+
+const read = (section: unknown, options?: Parameters<typeof resolveStorageConfig>[1]) =>
+  resolveStorageConfig(storageBackendSchema.parse(section), options)
+
+/** What the operator reads. */
+function complaint(section: unknown): string {
+  const result = z.object({ storage_backend: storageBackendSchema }).safeParse({ storage_backend: section })
+  return result.success ? '' : z.prettifyError(result.error)
+}
+
+describe('[storage_backend] (spec 01 §5.3)', () => {
+  it('is Memory by default', () => {
+    expect(read({})).toEqual({ type: 'Memory' })
+  })
+
+  it.each(['Memory', 'memory'])('takes %s', (storage_type) => {
+    expect(read({ storage_type })).toEqual({ type: 'Memory' })
+  })
+
+  it.each(['LocalFs', 'local_fs'])('takes %s with its folder', (storage_type) => {
+    const section = { storage_type, backends: { local_fs: { dir_path: 'work/storage' } } }
+    expect(read(section)).toEqual({ type: 'LocalFs', dirPath: 'work/storage' })
+  })
+
+  it("has Trustee's defaults where the section is empty", () => {
+    const backends = { local_fs: {}, redis: {} }
+    expect(read({ storage_type: 'LocalFs', backends })).toEqual({
+      type: 'LocalFs',
+      dirPath: '/opt/confidential-containers/storage/local_fs',
+    })
+    expect(read({ storage_type: 'redis', backends })).toMatchObject({
+      type: 'Redis',
+      redis: { url: 'redis://127.0.0.1:6379', command_timeout_ms: 2_000, key_prefix: '' },
+    })
+  })
+
+  it.each([
+    ['LocalFs', 'storage_backend.backends.local_fs'],
+    ['Redis', 'storage_backend.backends.redis'],
+  ])('needs a section for %s and names it', (storage_type, key) => {
+    expect(() => read({ storage_type })).toThrow(StorageConfigError)
+    expect(() => read({ storage_type })).toThrow(key)
+  })
+
+  it.each(['LocalJson', 'local_json', 'Postgres', 'postgres'])('says that %s is not available', (type) => {
+    expect(complaint({ storage_type: type })).toContain(`"${type}" is not available in this version`)
+    expect(complaint({ storage_type: type })).toContain('storage_backend.storage_type')
+  })
+
+  it('does not read sections of back ends it does not use', () => {
+    expect(read({ storage_type: 'Memory', backends: { postgres: { db: 'kbs' } } })).toEqual({
+      type: 'Memory',
+    })
+  })
+
+  it('refuses a type it does not know', () => {
+    expect(complaint({ storage_type: 'Etcd' })).toContain('"Etcd" is not a storage type')
+    expect(complaint({ storage_type: 'constructor' })).toContain('is not a storage type')
+  })
+
+  it('gives another type the same back ends, for session_storage_type', () => {
+    const section = { storage_type: 'LocalFs', backends: { local_fs: {}, redis: { url: 'redis://r' } } }
+    expect(read(section, { type: 'Redis' })).toMatchObject({ type: 'Redis', redis: { url: 'redis://r' } })
+  })
+
+  it('lets REDIS_URL override the url, and stand for the whole section', () => {
+    const env = { REDIS_URL: 'rediss://u:p@h:1/2' }
+    const section = { storage_type: 'Redis', backends: { redis: { url: 'redis://r', key_prefix: 'x:' } } }
+    expect(read(section, { env })).toMatchObject({ redis: { url: env.REDIS_URL, key_prefix: 'x:' } })
+    expect(read({ storage_type: 'Redis' }, { env })).toMatchObject({ redis: { url: env.REDIS_URL } })
+    expect(read(section, { env: { REDIS_URL: '' } })).toMatchObject({ redis: { url: 'redis://r' } })
+  })
+
+  it('does not repeat a bad REDIS_URL, which may hold a password', () => {
+    const env = { REDIS_URL: 'http://user:hunter2@host' }
+    const reading = () => read({ storage_type: 'Redis' }, { env })
+    expect(reading).toThrow(/^REDIS_URL: must be redis:/)
+    expect(reading).not.toThrow(/hunter2/)
+  })
+
+  it('makes what storageConfigSchema takes', () => {
+    const config = read({ storage_type: 'Redis', backends: { redis: {} } })
+    expect(storageConfigSchema.parse(config)).toEqual(config)
+  })
+})
+
+describe('[storage_backend.backends.redis]', () => {
+  const complaintAbout = (redis: Record<string, unknown>) => complaint({ backends: { redis } })
+
+  it.each([
+    'redis://h',
+    'redis://h:6379/',
+    'redis://:p@h:6379/15',
+    'rediss://u:p%40@h',
+    'redis://[::1]:6379',
+  ])('takes the url %s', (url) => expect(complaintAbout({ url })).toBe(''))
+
+  it.each(['', 'h:6379', 'http://h', 'redis://', 'redis://h/db', 'redis://h?db=1', 'unix:///s'])(
+    'refuses the url %j',
+    (url) => expect(complaintAbout({ url })).toContain('storage_backend.backends.redis.url'),
+  )
+
+  it.each([
+    [{ tls_ca: 'ca.pem' }, 'tls_ca'],
+    [{ sentinel: { master_name: 'm', nodes: [] } }, 'sentinel.nodes'],
+    [{ sentinel: { master_name: 'm', nodes: ['h'] } }, 'sentinel.nodes[0]'],
+    [{ sentinel: { master_name: 'm', nodes: ['h:1'], password: 'a', password_file: 'b' } }, 'sentinel'],
+    [{ cluster: { nodes: ['h:1'] }, sentinel: { master_name: 'm', nodes: ['h:1'] } }, 'cluster'],
+    [{ cluster: { nodes: ['h:1'] }, url: 'redis://h/1' }, 'url'],
+    [{ key_prefix: 'a*' }, 'key_prefix'],
+    [{ command_timeout_ms: 0 }, 'command_timeout_ms'],
+    [{ tls_caa: 'ca.pem' }, 'tls_caa'],
+  ])('refuses %j and names the key', (redis, key) => {
+    expect(complaintAbout(redis)).toContain(key)
+  })
+})
