@@ -4,7 +4,6 @@ import {
   type Dcap,
   intelSgxRootCa,
   parsePckExtension,
-  platformInstanceClaim,
   verifyPckChain,
   verifyQuoteSignature,
 } from '@passport-kbs/tee-evidence'
@@ -35,8 +34,7 @@ const signatureOnly: Dcap = {
     run.make('attestation-key-signature', () => verifyQuoteSignature(quote.signedBytes, data))
     return run.make('pck-chain', () => {
       const chain = verifyPckChain(data.pckChain, intelSgxRootCa)
-      const pck = parsePckExtension(chain.leaf, chain.issuer.ca)
-      return { quote, chain, pck, claims: platformInstanceClaim(pck) }
+      return { quote, chain, pck: parsePckExtension(chain.leaf, chain.issuer.ca) }
     })
   },
   appraise: async () => ({}),

@@ -1,6 +1,7 @@
-import { encodeHex, type JsonValue } from '@passport-kbs/protocol'
+import { encodeHex, type JsonObject, type JsonValue } from '@passport-kbs/protocol'
 import { base64UrlOf, byteArrayOf, member, objectOf } from '../evidence-json.ts'
 import type { AuthenticQuote, Dcap } from '../intel/dcap.ts'
+import type { PckExtension } from '../intel/pck-certificate.ts'
 import {
   parseQuoteHeader,
   parseTdQuote,
@@ -64,7 +65,7 @@ export function createAzureTdxVtpmVerifier(options: AzureTdxVtpmVerifierOptions)
       run.make('debug', () => requireTrustedTd(quote.body.td_attributes, allowDebug))
       const claims = {
         ...tdQuoteClaims(quote),
-        ...authentic.claims,
+        ...instanceClaim(authentic.pck),
         tpm: pcrClaims(pcrs),
         report_data: encodeHex(vtpm.state.quote.extraData),
         init_data: encodeHex(pcrs[8] ?? new Uint8Array(pcrSize)),
@@ -73,6 +74,11 @@ export function createAzureTdxVtpmVerifier(options: AzureTdxVtpmVerifierOptions)
       return [verifiedEvidence({ tee: 'az-tdx-vtpm', teeClass: 'cpu', claims, passed: run.passed })]
     },
   }
+}
+
+/** In the order of the certificate, as the vectors of this TEE have it; `tdx` and `sgx` give it in reverse. */
+function instanceClaim({ platform }: PckExtension): JsonObject {
+  return platform === undefined ? {} : { platform_instance_id: encodeHex(platform.instanceId) }
 }
 
 interface AzureTdxEvidence extends AzureVtpmEvidence {

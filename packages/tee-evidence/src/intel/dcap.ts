@@ -15,7 +15,7 @@ import {
   summariseValidity,
   type ValidityClaims,
 } from './collateral-validity.ts'
-import { type DcapFindings, dcapClaims, platformInstanceClaim } from './dcap-claims.ts'
+import { type DcapFindings, dcapClaims } from './dcap-claims.ts'
 import { intelSgxRootCa } from './intel-root.ts'
 import {
   type PckChain,
@@ -35,8 +35,6 @@ export interface AuthenticQuote {
   readonly quote: TdQuote | EnclaveQuote
   readonly chain: PckChain
   readonly pck: PckExtension
-  /** The claim `platform_instance_id`, or nothing. */
-  readonly claims: JsonObject
 }
 
 /** The part of verification that all quotes of Intel have in common (spec 04 chapters 4 to 6). */
@@ -74,7 +72,7 @@ export function createDcap({
       run.make('qe-report-signature', () => verifyQeReportSignature(data, chain.leafKey))
       run.make('attestation-key-binding', () => verifyAttestationKey(data))
       run.make('attestation-key-signature', () => verifyQuoteSignature(quote.signedBytes, data))
-      return { quote, chain, pck, claims: platformInstanceClaim(pck) }
+      return { quote, chain, pck }
     },
     async appraise(run, authentic, now) {
       const { quote, chain, pck } = authentic

@@ -1,5 +1,6 @@
 import { encodeHex, type JsonObject } from '@passport-kbs/protocol'
 import type { Dcap } from '../intel/dcap.ts'
+import { platformInstanceClaim } from '../intel/dcap-claims.ts'
 import { type EnclaveQuote, parseEnclaveQuote } from '../intel/quote.ts'
 import { cutQuote, quoteBytes, quoteChecks } from '../intel/quote-checks.ts'
 import {
@@ -41,7 +42,7 @@ export function createSgxVerifier({ dcap, allowDebug = false }: SgxVerifierOptio
       run.make('debug', () => requireNoDebug(quote, allowDebug))
       run.make('report-data', () => requireReportData(quote.body.report_data, request.expectedReportData))
       run.make('init-data', () => requireInitData(quote.body.config_id, request.expectedInitDataDigest))
-      const claims = { ...enclaveQuoteClaims(quote), ...authentic.claims, ...dcapClaims }
+      const claims = { ...enclaveQuoteClaims(quote), ...platformInstanceClaim(authentic.pck), ...dcapClaims }
       return [verifiedEvidence({ tee: 'sgx', teeClass: 'cpu', claims, passed: run.passed })]
     },
   }

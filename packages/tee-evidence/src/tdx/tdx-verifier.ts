@@ -2,6 +2,7 @@ import { encodeHex, type JsonObject, type JsonValue } from '@passport-kbs/protoc
 import { eventLogBytes, eventLogChecks, verifyEventLog } from '../eventlog/event-log-evidence.ts'
 import { member, objectOf } from '../evidence-json.ts'
 import type { Dcap } from '../intel/dcap.ts'
+import { platformInstanceClaim } from '../intel/dcap-claims.ts'
 import { parseTdQuote, type TdQuote } from '../intel/quote.ts'
 import { cutQuote, quoteBytes, quoteChecks } from '../intel/quote-checks.ts'
 import {
@@ -54,7 +55,7 @@ export function createTdxVerifier(options: TdxVerifierOptions): Verifier {
         ...(log === undefined
           ? {}
           : { uefi_event_logs: verifyEventLog(run, log, 'sha384', registers(quote)) }),
-        ...authentic.claims,
+        ...platformInstanceClaim(authentic.pck),
         ...dcapClaims,
         report_data: encodeHex(quote.body.report_data),
         init_data: encodeHex(quote.body.mr_config_id),
