@@ -40,31 +40,51 @@ const redisUrl = z.string().refine(isRedisUrl, {
 })
 
 const redisMembers = {
-  url: redisUrl.default(DEFAULT_REDIS_URL),
-  /** Over those in the URL. */
-  username: z.string().min(1).optional(),
-  password_file: z.string().min(1).optional(),
-  /** PEM file of the CAs to trust instead of the system's. Needs `rediss://`. */
-  tls_ca: z.string().min(1).optional(),
+  url: redisUrl
+    .default(DEFAULT_REDIS_URL)
+    .describe(
+      'Address, `rediss://` for TLS; env `REDIS_URL` overrides. May hold user, password and database.',
+    ),
+  username: z.string().min(1).optional().describe('Ours: ACL user, instead of the one in `url`.'),
+  password_file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Ours: file with the password, instead of the one in `url`.'),
+  tls_ca: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Ours: PEM file with the CA to trust instead of the system’s. Needs `rediss://`.'),
   key_prefix: z
     .string()
     .max(128)
     .regex(/^[A-Za-z0-9_.:{}-]*$/, 'must be letters, digits and "-_.:{}"')
-    .default(''),
-  command_timeout_ms: z.int().min(10).max(60_000).default(2_000),
+    .default('')
+    .describe('Ours: stands before every key.'),
+  command_timeout_ms: z
+    .int()
+    .min(10)
+    .max(60_000)
+    .default(2_000)
+    .describe('Ours: time in which Redis must answer a command.'),
   sentinel: z
     .strictObject({
-      master_name: z.string().min(1),
-      nodes,
-      username: z.string().min(1).optional(),
-      password: z.string().min(1).optional(),
-      password_file: z.string().min(1).optional(),
+      master_name: z.string().min(1).describe('Ours: name under which the Sentinels know the master.'),
+      nodes: nodes.describe('Ours: Sentinels, each `host:port`.'),
+      username: z.string().min(1).optional().describe('Ours: ACL user of the Sentinels.'),
+      password: z.string().min(1).optional().describe('Ours: password of the Sentinels.'),
+      password_file: z.string().min(1).optional().describe('Ours: file with that password instead.'),
     })
     .refine((sentinel) => sentinel.password === undefined || sentinel.password_file === undefined, {
       message: 'give password or password_file, not both',
     })
-    .optional(),
-  cluster: z.strictObject({ nodes }).optional(),
+    .optional()
+    .describe('Ours: ask Sentinels who the master is; host and port of `url` do not count then.'),
+  cluster: z
+    .strictObject({ nodes: nodes.describe('Ours: some nodes of the Cluster, each `host:port`.') })
+    .optional()
+    .describe('Ours: Redis Cluster; host and port of `url` do not count then.'),
 }
 
 /**
@@ -83,7 +103,13 @@ export const redisSectionSchema = z.strictObject(redisMembers).superRefine((redi
 })
 
 /** `[storage_backend.backends.local_fs]`. */
-export const localFsSectionSchema = z.object({ dir_path: z.string().min(1).default(DEFAULT_LOCAL_FS_FOLDER) })
+export const localFsSectionSchema = z.object({
+  dir_path: z
+    .string()
+    .min(1)
+    .default(DEFAULT_LOCAL_FS_FOLDER)
+    .describe('Folder of the files, in Trustee’s layout.'),
+})
 
 /** `[storage_backend]` in Trustee's shape (spec 01 §5.3, §7). Sections of back ends that we do not have are not read. */
 export const storageBackendSchema = z.object({
