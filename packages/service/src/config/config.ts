@@ -1,3 +1,4 @@
+import type { StorageConfig } from '@passport-kbs/storage'
 import type { RawConfig } from './schema.ts'
 
 type CamelName<S extends string> = S extends `${infer Head}_${infer Tail}`
@@ -11,8 +12,18 @@ export type CamelCased<T> = T extends readonly (infer Item)[]
     ? { readonly [K in keyof T as K extends string ? CamelName<K> : K]: CamelCased<Exclude<T[K], undefined>> }
     : T
 
+/** The stores, each as `openStorage` / `openSessionStore` take it. */
+export interface StorageChoices {
+  readonly data: StorageConfig
+  readonly sessions: StorageConfig
+  readonly attestationPolicies: StorageConfig
+  readonly referenceValues: StorageConfig
+}
+
 /** The whole configuration after parsing: camelCase names, aliases resolved, defaults filled in. */
-export type Config = CamelCased<RawConfig> & {
+export type Config = Omit<CamelCased<RawConfig>, 'storageBackend' | 'sessionStorageType'> & {
+  /** From `[storage_backend]`, `session_storage_type`, the `storage_type`s of the attestation service and `REDIS_URL`. */
+  readonly storage: StorageChoices
   /** What was accepted although it means nothing here, or is risky; to be logged at start. */
   readonly warnings: readonly string[]
   /** The file that was read; absent when everything is default. */
@@ -25,8 +36,6 @@ export type AdminConfig = Config['admin']
 export type AttestationTokenConfig = Config['attestationToken']
 export type AttestationServiceConfig = Config['attestationService']
 export type BuiltInAttestationConfig = Extract<AttestationServiceConfig, { type: 'coco_as_builtin' }>
-export type StorageBackendConfig = Config['storageBackend']
-export type StorageType = StorageBackendConfig['storageType']
 export type PluginConfig = Config['plugins'][number]
 export type ResourcePluginConfig = Extract<PluginConfig, { name: 'resource' }>
 

@@ -1,3 +1,4 @@
+import { localFsSectionSchema, redisSectionSchema } from '@passport-kbs/storage'
 import { z } from 'zod'
 
 /**
@@ -21,15 +22,8 @@ const webAddress = () => z.string().min(1).max(2048)
 const count = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum)
 const milliseconds = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum)
 
-const storageTypeAliases = {
-  memory: 'Memory',
-  local_fs: 'LocalFs',
-  local_json: 'LocalJson',
-  postgres: 'Postgres',
-  redis: 'Redis',
-} as const
-
-const storageType = () => spelled(['Memory', 'LocalFs', 'LocalJson', 'Postgres', 'Redis'], storageTypeAliases)
+const storageType = () =>
+  spelled(['Memory', 'LocalFs', 'Redis'], { memory: 'Memory', local_fs: 'LocalFs', redis: 'Redis' })
 
 const rateLimit = (perSecond: number, burst: number) =>
   z
@@ -516,57 +510,8 @@ export const storageBackendSchema = z.strictObject({
   storage_type: storageType().default('Memory').describe('Where everything is kept.'),
   backends: z
     .strictObject({
-      local_fs: z
-        .strictObject({
-          dir_path: filePath()
-            .default('/opt/confidential-containers/storage/local_fs')
-            .describe('Directory; one folder a namespace, one file a key.'),
-        })
-        .optional(),
-      local_json: z
-        .strictObject({
-          file_dir_path: filePath()
-            .default('/opt/confidential-containers/storage/local_json')
-            .describe('Directory; one JSON file a namespace.'),
-        })
-        .optional(),
-      postgres: z
-        .strictObject({
-          host: z.string().min(1).max(255).default('localhost').describe('Host name.'),
-          port: count(1, 65_535).default(5432).describe('Port.'),
-          db: z.string().min(1).max(255).default('postgres').describe('Database.'),
-          username: z.string().min(1).max(255).default('postgres').describe('User.'),
-          password: z.string().min(1).max(1024).optional().describe('Password.'),
-          url: webAddress()
-            .optional()
-            .describe('Ours: connection string, instead of the others; env `POSTGRES_URL` sets it.'),
-        })
-        .optional(),
-      redis: z
-        .strictObject({
-          url: webAddress()
-            .default('redis://127.0.0.1:6379')
-            .describe('Address, `redis://` or `rediss://`; env `REDIS_URL` sets it.'),
-          ca: filePath().optional().describe('Ours: PEM file with the CA of a `rediss://` address.'),
-          key_prefix: z.string().max(256).optional().describe('Ours: text before every key.'),
-          sentinels: z
-            .array(z.strictObject({ host: z.string().min(1).max(255), port: count(1, 65_535) }))
-            .max(16)
-            .optional()
-            .describe('Ours: Sentinels to ask for the master.'),
-          sentinel_name: z
-            .string()
-            .min(1)
-            .max(255)
-            .optional()
-            .describe('Ours: name of the master at the Sentinels.'),
-          cluster: z
-            .array(z.strictObject({ host: z.string().min(1).max(255), port: count(1, 65_535) }))
-            .max(64)
-            .optional()
-            .describe('Ours: nodes of a Redis Cluster.'),
-        })
-        .optional(),
+      local_fs: localFsSectionSchema.strict().optional().describe('Files of one machine.'),
+      redis: redisSectionSchema.optional().describe('Redis: alone, behind Sentinels, or a cluster.'),
     })
     .prefault({})
     .describe('Parameters per storage type; the section of the type in use must exist, and may be empty.'),
@@ -685,7 +630,7 @@ export const configSchema = z.strictObject({
   session_storage_type: storageType()
     .optional()
     .describe(
-      'Where sessions are kept; default: Redis or PostgreSQL where `storage_backend` is that, else memory.',
+      'Where sessions are kept; default: Redis where `storage_backend` is that, else memory (they hold passports).',
     ),
   log_level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])

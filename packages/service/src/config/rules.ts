@@ -1,0 +1,344 @@
+import { BlockList, isIP } from 'node:net'
+import { AclError, compileAcl } from '../admin/acl.ts'
+import type { Program } from './config.ts'
+import type { ConfigProblem } from './config-error.ts'
+import type { RawConfig } from './schema.ts'
+
+type Rule = (config: RawConfig, program: Program) => readonly ConfigProblem[]
+
+/** What keys can only be wrong about together (spec 01 §6.1, §7), and what the production profile forbids. */
+export function rulesBroken(program: Program, config: RawConfig): readonly ConfigProblem[] {
+  return rules.flatMap((rule) => rule(config, program))
+}
+
+const problem = (path: string, text: string, remedy: string): ConfigProblem => ({
+  path,
+  problem: text,
+  remedy,
+})
+
+const tlsMaterial: Rule = ({ http_server: http }) => {
+  if (http.insecure_http) return []
+  return (['private_key', 'certificate'] as const)
+    .filter((key) => http[key] === undefined)
+    .map((key) =>
+      problem(`http_server.${key}`, 'is missing', 'Name the PEM file, or set insecure_http = true'),
+    )
+}
+
+const tlsVersions: Rule = ({ http_server: http }) => {
+  const lowest = http.tls_min_version ?? (http.tls_profile === 'modern' ? '1.3' : '1.2')
+  const highest = http.tls_max_version ?? '1.3'
+  if (lowest <= highest) return []
+  return [
+    problem(
+      'http_server.tls_max_version',
+      `is below the lowest version ${lowest}`,
+      'Lower tls_min_version or raise this',
+    ),
+  ]
+}
+
+const listenAddresses: Rule = ({ http_server: http }) => [
+  ...http.sockets.flatMap((socket, index) => {
+    const { host, port } = splitSocket(socket)
+    const valid = (host === 'localhost' || isIP(host) !== 0) && port <= 65_535
+    return valid
+      ? []
+      : [problem(`http_server.sockets[${index}]`, 'is no address', 'Write ip:port, e.g. "0.0.0.0:8080"')]
+  }),
+  ...http.trusted_proxies.flatMap((network, index) =>
+    isNetwork(network)
+      ? []
+      : [
+          problem(
+            `http_server.trusted_proxies[${index}]`,
+            'is no address or network',
+            'Write e.g. "10.0.0.0/8"',
+          ),
+        ],
+  ),
+]
+
+const adminSections: Rule = ({ admin }) => {
+  if (admin.authorization_mode !== 'AuthenticatedAuthorization') return []
+  const missing: ConfigProblem[] = []
+  if (admin.authentication?.bearer_jwt === undefined) {
+    missing.push(
+      problem('admin.authentication.bearer_jwt', 'is missing', 'Add identity_providers, or use DenyAll'),
+    )
+  }
+  if (admin.authorization?.regex_acl === undefined) {
+    missing.push(problem('admin.authorization.regex_acl', 'is missing', 'Add acls, or use DenyAll'))
+  }
+  return missing
+}
+
+const aclExpressions: Rule = ({ admin }) =>
+  (admin.authorization?.regex_acl.acls ?? []).flatMap((acl, index) => {
+    try {
+      compileAcl(acl.allowed_endpoints)
+      return []
+    } catch (error) {
+      if (!(error instanceof AclError)) throw error
+      const path = `admin.authorization.regex_acl.acls[${index}].allowed_endpoints`
+      return [problem(path, error.message, error.remedy)]
+    }
+  })
+
+const uniquePlugins: Rule = ({ plugins }) => {
+  const duplicates = plugins.flatMap((plugin, index) =>
+    plugins.findIndex((other) => other.name === plugin.name) < index
+      ? [
+          problem(
+            `plugins[${index}].name`,
+            `"${plugin.name}" is configured twice`,
+            'Remove one of the entries',
+          ),
+        ]
+      : [],
+  )
+  const externals = plugins.flatMap((plugin, index) =>
+    plugin.name === 'external' ? [{ plugin, index }] : [],
+  )
+  const backends = externals.flatMap(({ plugin, index }) =>
+    plugin.backends.flatMap((backend, at) =>
+      plugin.backends.findIndex((other) => other.name === backend.name) < at
+        ? [
+            problem(
+              `plugins[${index}].backends[${at}].name`,
+              'is used twice',
+              'Give every back end its own name',
+            ),
+          ]
+        : [],
+    ),
+  )
+  return [...duplicates, ...backends]
+}
+
+const vaultToken: Rule = ({ plugins }) =>
+  plugins.flatMap((plugin, index) => {
+    if (plugin.name !== 'resource' || plugin.storage_backend_type !== 'Vault') return []
+    if ((plugin.token === undefined) !== (plugin.token_file === undefined)) return []
+    return [
+      problem(
+        `plugins[${index}].token`,
+        'is missing or given twice',
+        'Set exactly one of token and token_file',
+      ),
+    ]
+  })
+
+const passportTrust: Rule = ({ attestation_token: token, attestation_service: service }, program) => {
+  const trusted =
+    token.insecure_header_jwk ||
+    token.trusted_certs_paths.length + token.trusted_jwk_sets.length + token.issuers.length > 0
+  const needed = program === 'kbs-resource' || (program === 'kbs' && service.type === 'coco_as_grpc')
+  if (trusted || !needed) return []
+  return [
+    problem(
+      'attestation_token',
+      'names no trusted keys, so no passport could be accepted',
+      'Set trusted_certs_paths, trusted_jwk_sets or issuers',
+    ),
+  ]
+}
+
+const keySources: Rule = ({ profile, attestation_token: token, admin, attestation_service: service }) => {
+  const sources: [string, string | undefined][] = [
+    ...token.trusted_jwk_sets.map((source, i): [string, string] => [
+      `attestation_token.trusted_jwk_sets[${i}]`,
+      source,
+    ]),
+    ...token.issuers.flatMap((issuer, i) =>
+      issuer.jwk_sets.map((source, j): [string, string] => [
+        `attestation_token.issuers[${i}].jwk_sets[${j}]`,
+        source,
+      ]),
+    ),
+    ...(admin.authentication?.bearer_jwt.identity_providers ?? []).flatMap(
+      (provider, i): [string, string | undefined][] => [
+        [`admin.authentication.bearer_jwt.identity_providers[${i}].public_key_uri`, provider.public_key_uri],
+        [`admin.authentication.bearer_jwt.identity_providers[${i}].jwk_set_uri`, provider.jwk_set_uri],
+      ],
+    ),
+    ...(service.type === 'intel_ta'
+      ? [['attestation_service.certs_file', service.certs_file] as [string, string]]
+      : []),
+  ]
+  return sources.flatMap(([path, source]) => {
+    if (source === undefined || isAcceptableKeySource(source, profile)) return []
+    return [
+      problem(
+        path,
+        'keys would be read over a connection that anyone can change',
+        'Use https://, file:// or a path',
+      ),
+    ]
+  })
+}
+
+/**
+ * Whether keys may be read from `source`: a path, `file://` or `https://`; `http://` only from loopback and only in the
+ * development profile.
+ */
+export function isAcceptableKeySource(source: string, profile: RawConfig['profile']): boolean {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(source)?.[1]?.toLowerCase()
+  if (scheme === undefined || scheme === 'file') return true
+  if (!URL.canParse(source)) return false
+  const { hostname } = new URL(source)
+  return scheme === 'https' || (scheme === 'http' && profile === 'development' && isLoopback(hostname))
+}
+
+const productionOnly: Rule = (config) => {
+  if (config.profile !== 'production') return []
+  const development = 'or set profile = "development"'
+  const refused: [boolean, ConfigProblem][] = [
+    [
+      config.admin.authorization_mode === 'InsecureAllowAll' && !onLoopback(config),
+      problem(
+        'admin.authorization_mode',
+        'InsecureAllowAll lets anyone who reaches these sockets replace policies and secrets',
+        `Use AuthenticatedAuthorization or DenyAll, listen on loopback, ${development}`,
+      ),
+    ],
+    [
+      config.attestation_token.insecure_header_jwk,
+      problem(
+        'attestation_token.insecure_header_jwk',
+        'believes the key inside the token, so anyone can make passports',
+        `Name trusted keys, ${development}`,
+      ),
+    ],
+    [
+      config.policy.default_policy === 'allow-all',
+      problem(
+        'policy.default_policy',
+        'allow-all releases every secret to any valid passport',
+        `Choose another, ${development}`,
+      ),
+    ],
+    [
+      config.attestation_service.type === 'coco_as_builtin' &&
+        config.attestation_service.verifier_config.snp_verifier.cert_validity === 'ignore',
+      problem(
+        'attestation_service.verifier_config.snp_verifier.cert_validity',
+        'expired certificates would be accepted',
+        `Use "enforce", ${development}`,
+      ),
+    ],
+    ...config.plugins.map((plugin, index): [boolean, ConfigProblem] => [
+      plugin.name === 'resource' && plugin.storage_backend_type === 'Vault' && !plugin.verify_ssl,
+      problem(
+        `plugins[${index}].verify_ssl`,
+        'anyone on the way to Vault could read the secrets',
+        `Set ca_certs, ${development}`,
+      ),
+    ]),
+  ]
+  return refused.filter(([broken]) => broken).map(([, found]) => found)
+}
+
+const rules: readonly Rule[] = [
+  tlsMaterial,
+  tlsVersions,
+  listenAddresses,
+  adminSections,
+  aclExpressions,
+  uniquePlugins,
+  vaultToken,
+  passportTrust,
+  keySources,
+  productionOnly,
+]
+
+/** What works, but the operator should know. */
+export function riskWarnings(
+  program: Program,
+  config: RawConfig,
+  document: Record<string, unknown>,
+): readonly string[] {
+  const http = config.http_server
+  const candidates: [boolean, string][] = [
+    [
+      config.profile === 'development',
+      'profile is "development": unsafe settings are possible; never use it for real secrets',
+    ],
+    [
+      http.insecure_http && !onLoopback(config),
+      'http_server.insecure_http: tokens travel unencrypted; a proxy in front must end TLS',
+    ],
+    [
+      config.admin.authorization_mode === 'InsecureAllowAll',
+      'admin.authorization_mode is InsecureAllowAll: every local process is an administrator',
+    ],
+    [
+      config.attestation_token.insecure_header_jwk,
+      'attestation_token.insecure_header_jwk: anyone can make passports',
+    ],
+    [
+      http.tls_profile !== 'custom' &&
+        [http.tls_ciphers, http.tls_groups, http.tls_min_version, http.tls_max_version].some(
+          (value) => value !== undefined,
+        ),
+      `http_server.tls_*: single settings override the profile "${http.tls_profile}"`,
+    ],
+    [
+      program === 'kbs-resource' && 'attestation_service' in document,
+      'attestation_service has no effect: kbs-resource only verifies passports',
+    ],
+    [
+      program === 'kbs-attest' && config.plugins.length > 0,
+      'plugins have no effect: kbs-attest serves no resources',
+    ],
+    [
+      program !== 'kbs-attest' && config.plugins.length === 0,
+      'plugins is empty: no resource is served; add [[plugins]] with name = "resource"',
+    ],
+    [
+      config.storage_backend.storage_type === 'Memory',
+      'storage_backend.storage_type is Memory: policies and secrets are lost when the process ends',
+    ],
+    [
+      program !== 'kbs-resource' &&
+        config.attestation_service.type === 'coco_as_builtin' &&
+        config.attestation_service.attestation_token_broker.signer?.key_path === undefined &&
+        config.state_dir === undefined,
+      'attestation_token_broker.signer: the signing key lasts as long as the process; set signer.key_path or state_dir',
+    ],
+    [
+      (http.worker_count ?? 1) > 1,
+      'http_server.worker_count: this process serves with one worker; run more replicas instead',
+    ],
+  ]
+  return candidates.filter(([applies]) => applies).map(([, warning]) => warning)
+}
+
+function onLoopback(config: RawConfig): boolean {
+  return config.http_server.sockets.every((socket) => isLoopback(splitSocket(socket).host))
+}
+
+/** `[::1]:8080` → `::1` and 8080. */
+export function splitSocket(socket: string): { readonly host: string; readonly port: number } {
+  const colon = socket.lastIndexOf(':')
+  return { host: socket.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(socket.slice(colon + 1)) }
+}
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+export function isLoopback(host: string): boolean {
+  const address = host.replace(/^\[|\]$/g, '')
+  if (address === 'localhost') return true
+  const family = isIP(address)
+  return family !== 0 && loopback.check(address, family === 6 ? 'ipv6' : 'ipv4')
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 6 ? 128 : 32))
+}

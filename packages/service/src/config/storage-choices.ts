@@ -1,0 +1,41 @@
+import {
+  resolveStorageConfig,
+  type StorageConfig,
+  StorageConfigError,
+  type StorageType,
+} from '@passport-kbs/storage'
+import type { StorageChoices } from './config.ts'
+import type { ConfigProblem } from './config-error.ts'
+import type { RawConfig } from './schema.ts'
+
+/** Which store holds what (spec 01 §5.3, §7). `REDIS_URL` overrides the address of Redis. */
+export function chooseStorage(
+  config: RawConfig,
+  env: Readonly<Record<string, string | undefined>>,
+): { readonly choices: StorageChoices | undefined; readonly problems: readonly ConfigProblem[] } {
+  const problems: ConfigProblem[] = []
+  const choose = (type: StorageType): StorageConfig => {
+    try {
+      return resolveStorageConfig(config.storage_backend, { type, env })
+    } catch (error) {
+      if (!(error instanceof StorageConfigError)) throw error
+      const [path = 'storage_backend', ...text] = error.message.split(': ')
+      if (!problems.some((known) => known.path === path)) {
+        problems.push({ path, problem: text.join(': '), remedy: 'Correct [storage_backend]' })
+      }
+      return { type: 'Memory' }
+    }
+  }
+  const main = config.storage_backend.storage_type
+  const service = config.attestation_service
+  const builtIn = service.type === 'coco_as_builtin' ? service : undefined
+  const rvps = builtIn?.rvps_config
+  const choices: StorageChoices = {
+    data: choose(main),
+    // sessions hold passports, which need not be on a disk
+    sessions: choose(config.session_storage_type ?? (main === 'Redis' ? 'Redis' : 'Memory')),
+    attestationPolicies: choose(builtIn?.storage_type ?? main),
+    referenceValues: choose((rvps?.type === 'BuiltIn' ? rvps.storage_type : undefined) ?? main),
+  }
+  return { choices: problems.length === 0 ? choices : undefined, problems }
+}

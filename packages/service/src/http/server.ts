@@ -1,0 +1,223 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server'
+import { problems } from '@passport-kbs/protocol'
+import type { Logger } from 'pino'
+import type { HttpServerConfig } from '../config/config.ts'
+import { splitSocket } from '../config/rules.ts'
+import { problemOf, problemResponse } from './answers.ts'
+import { answerBrokenRequests, headProblem, refuse } from './broken-requests.ts'
+import { createProxyTrust, type ProxyTrust } from './client-address.ts'
+import { readTlsMaterial, tlsParameters } from './tls.ts'
+
+/** Header fields of a request; Trustee takes 96. */
+const maxHeaders = 128
+const certificateCheckMs = 10_000
+
+/** A listening server on all configured sockets. */
+export interface HttpServer {
+  /** Bound addresses in the order of the configuration, e.g. `http://127.0.0.1:8080`. */
+  readonly urls: readonly string[]
+  /** True once `close` has been called. */
+  readonly draining: boolean
+  /** Reads key and certificate again now, instead of at the next check; a pair that cannot be used is not taken. */
+  reloadCertificate(): Promise<void>
+  /** Accepts nothing more, lets requests in work finish for `graceMs`, then cuts them off. */
+  close(options?: { readonly graceMs?: number }): Promise<void>
+}
+
+/** What can answer requests: a Hono app. */
+export interface FetchApp {
+  fetch(request: Request, env: HttpBindings): Response | Promise<Response>
+}
+
+/**
+ * Listens on all sockets, with TLS unless `insecureHttp`; resolves when all are bound. HTTP/1.1 only, which is what guests
+ * speak. Every refusal, the parser's included, has a JSON error body. The certificate is read again when its file changes.
+ * @throws TlsError, or the listen error; then nothing listens
+ */
+export async function createHttpServer(options: {
+  readonly app: FetchApp
+  readonly httpServer: HttpServerConfig
+  readonly logger: Logger
+  /** Interval at which the certificate files are looked at. */
+  readonly certificateCheckMs?: number
+}): Promise<HttpServer> {
+  const { app, httpServer, logger } = options
+  let draining = false
+  const servers = await makeServers(
+    httpServer,
+    listener(app, httpServer, logger, () => draining),
+  )
+  const proxies = createProxyTrust(httpServer.trustedProxies)
+  for (const server of servers) {
+    answerBrokenRequests(server, logger)
+    limitConnections(server, httpServer, proxies)
+  }
+  const certificates = await watchCertificates(
+    servers,
+    httpServer,
+    logger,
+    options.certificateCheckMs ?? certificateCheckMs,
+  )
+  try {
+    await Promise.all(servers.map((server, index) => listen(server, httpServer.sockets[index] ?? '')))
+  } catch (error) {
+    certificates.stop()
+    for (const server of servers) server.close()
+    throw error
+  }
+  return {
+    urls: servers.map((server) => urlOf(server, httpServer.insecureHttp)),
+    get draining() {
+      return draining
+    },
+    reloadCertificate: certificates.check,
+    async close({ graceMs = httpServer.drainTimeoutMs } = {}) {
+      draining = true
+      certificates.stop()
+      await Promise.all(servers.map((server) => drain(server, graceMs)))
+    },
+  }
+}
+
+type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void
+
+async function makeServers(config: HttpServerConfig, onRequest: Listener): Promise<readonly Server[]> {
+  const limits: ServerOptions = {
+    maxHeaderSize: config.maxHeaderBytes,
+    headersTimeout: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
+    requestTimeout: config.requestTimeoutMs,
+    keepAliveTimeout: config.keepAliveTimeoutMs,
+    connectionsCheckingInterval: Math.max(50, Math.min(1_000, Math.floor(config.headerTimeoutMs / 4))),
+    // a missing host is refused with a body in headProblem
+    requireHostHeader: false,
+    insecureHTTPParser: false,
+  }
+  if (config.insecureHttp)
+    return config.sockets.map(() => prepared(createServer(limits, onRequest), config, onRequest))
+  const { key, cert } = await readTlsMaterial(config)
+  const secure = { ...limits, ...tlsParameters(config), key, cert, ALPNProtocols: ['http/1.1'] }
+  return config.sockets.map(() => prepared(createTlsServer(secure, onRequest), config, onRequest))
+}
+
+function prepared(server: Server, config: HttpServerConfig, onRequest: Listener): Server {
+  // one more than allowed, so that a longer head is seen and refused instead of being cut
+  server.maxHeadersCount = maxHeaders + 1
+  server.maxConnections = config.maxConnections
+  const maxBytes = config.payloadRequestSize * 1_048_576
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    // no invitation to send a body that is going to be refused
+    if (!(Number(incoming.headers['content-length'] ?? 0) > maxBytes)) outgoing.writeContinue()
+    onRequest(incoming, outgoing)
+  })
+  return server
+}
+
+function listener(
+  app: FetchApp,
+  config: HttpServerConfig,
+  logger: Logger,
+  isDraining: () => boolean,
+): Listener {
+  const answer = getRequestListener(
+    (request: Request, env: HttpBindings | Http2Bindings) => app.fetch(request, env as HttpBindings),
+    {
+      errorHandler: (error) => {
+        logger.error({ err: error }, 'request failed outside the app')
+        return problemResponse(problemOf(error), undefined)
+      },
+    },
+  )
+  const maxBytes = config.payloadRequestSize * 1_048_576
+  return (incoming, outgoing) => {
+    const problem = headProblem(incoming, maxHeaders)
+    if (problem !== undefined) return refuse(outgoing, problem, logger)
+    if (isDraining()) outgoing.shouldKeepAlive = false
+    // the rest of such a body is not worth reading
+    if (Number(incoming.headers['content-length'] ?? 0) > maxBytes)
+      return refuse(outgoing, problems.payloadTooLarge(), logger)
+    void answer(incoming, outgoing)
+  }
+}
+
+/** Connections of one client at once; a trusted proxy speaks for many. */
+function limitConnections(server: Server, config: HttpServerConfig, proxies: ProxyTrust): void {
+  const open = new Map<string, number>()
+  server.on('connection', (socket: Socket) => {
+    const client = proxies.clientAddress(socket.remoteAddress, undefined)
+    if (proxies.isTrusted(client)) return
+    const before = open.get(client) ?? 0
+    if (before >= config.maxConnectionsPerClient) {
+      socket.destroy()
+      return
+    }
+    open.set(client, before + 1)
+    socket.once('close', () => {
+      const left = (open.get(client) ?? 1) - 1
+      if (left === 0) open.delete(client)
+      else open.set(client, left)
+    })
+  })
+}
+
+/** Takes a changed certificate into use without a restart. Files are compared, not watched: mounts swap links. */
+async function watchCertificates(
+  servers: readonly Server[],
+  config: HttpServerConfig,
+  logger: Logger,
+  intervalMs: number,
+): Promise<{ check(): Promise<void>; stop(): void }> {
+  if (config.insecureHttp) return { check: async () => {}, stop: () => {} }
+  let inUse = await readTlsMaterial(config)
+  const check = async () => {
+    try {
+      const found = await readTlsMaterial(config)
+      if (found.digest === inUse.digest) return
+      for (const server of servers) {
+        if (server instanceof TlsServer)
+          server.setSecureContext({ ...tlsParameters(config), key: found.key, cert: found.cert })
+      }
+      inUse = found
+      logger.info({ validTo: found.validTo }, 'TLS certificate taken into use')
+    } catch (err) {
+      logger.error({ err }, 'changed TLS certificate cannot be used; the former stays in use')
+    }
+  }
+  const timer = setInterval(() => void check(), intervalMs).unref()
+  return { check, stop: () => clearInterval(timer) }
+}
+
+function listen(server: Server, socket: string): Promise<void> {
+  const { host, port } = splitSocket(socket)
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function urlOf(server: Server, insecure: boolean): string {
+  const { address, family, port } = server.address() as AddressInfo
+  return `${insecure ? 'http' : 'https'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
+
+function drain(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+    server.close(() => {
+      clearTimeout(cut)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}

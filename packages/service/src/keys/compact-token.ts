@@ -1,0 +1,76 @@
+import {
+  decodeBase64UrlNoPad,
+  isJsonObject,
+  JsonDecimal,
+  type JsonObject,
+  parseJson,
+} from '@passport-kbs/protocol'
+
+/** A JWT taken apart, with nothing verified. */
+export interface CompactToken {
+  readonly text: string
+  readonly algorithm: string
+  readonly kid: string | undefined
+  readonly header: JsonObject
+  readonly claims: JsonObject
+}
+
+/** The text is no JWT; the message never quotes it. */
+export class MalformedToken extends Error {
+  override readonly name = 'MalformedToken'
+}
+
+/**
+ * Takes a compact JWT apart. Header and claims are parsed strictly (no duplicate members, exact integers), so that what is
+ * checked here and what a policy sees is one reading. `crit` is refused, for no extension is known.
+ * @throws MalformedToken
+ */
+export function readCompactToken(text: string): CompactToken {
+  const parts = text.split('.')
+  const [head = '', body = '', signature = ''] = parts
+  if (parts.length !== 3 || signature === '') throw new MalformedToken('is no compact JWS')
+  const header = readPart(head, 'header')
+  const algorithm = header.alg
+  const kid = header.kid
+  if (typeof algorithm !== 'string') throw new MalformedToken('has no alg')
+  if (kid !== undefined && typeof kid !== 'string') throw new MalformedToken('has a kid that is no string')
+  if (header.crit !== undefined) throw new MalformedToken('has critical extensions')
+  return { text, algorithm, kid, header, claims: readPart(body, 'payload') }
+}
+
+function readPart(part: string, what: string): JsonObject {
+  try {
+    const value = parseJson(decodeBase64UrlNoPad(part))
+    if (isJsonObject(value)) return value
+  } catch (cause) {
+    throw new MalformedToken(`has a ${what} that is not base64url of JSON`, { cause })
+  }
+  throw new MalformedToken(`has a ${what} that is no object`)
+}
+
+export type TimeFault = 'missing-expiry' | 'expired' | 'not-yet-valid'
+
+/** Checks `exp`, which must be there, and `nbf`, each with `skewSeconds` of tolerance. */
+export function timeFault(claims: JsonObject, now: Date, skewSeconds: number): TimeFault | undefined {
+  const seconds = now.getTime() / 1000
+  const expiry = numericDate(claims, 'exp')
+  if (expiry === undefined) return 'missing-expiry'
+  if (seconds > expiry + skewSeconds) return 'expired'
+  if (claims.nbf === undefined) return undefined
+  const start = numericDate(claims, 'nbf')
+  return start === undefined || start > seconds + skewSeconds ? 'not-yet-valid' : undefined
+}
+
+/** A NumericDate claim in seconds; undefined when it is absent or no finite number. */
+export function numericDate(claims: JsonObject, name: string): number | undefined {
+  const value = claims[name]
+  const seconds =
+    value instanceof JsonDecimal ? value.toNumber() : typeof value === 'bigint' ? Number(value) : value
+  return typeof seconds === 'number' && Math.abs(seconds) <= 8_640_000_000_000 ? seconds : undefined
+}
+
+/** Whether `aud`, a string or an array, names `audience`. */
+export function isForAudience(claims: JsonObject, audience: string): boolean {
+  const { aud } = claims
+  return aud === audience || (Array.isArray(aud) && aud.includes(audience))
+}

@@ -1,0 +1,204 @@
+import { readFile } from 'node:fs/promises'
+import {
+  decodeBase64,
+  decodeBase64UrlNoPad,
+  EncodingError,
+  isJsonObject,
+  type JsonObject,
+  type JsonValue,
+} from '@passport-kbs/protocol'
+import type { Logger } from 'pino'
+import type { AttestationTokenConfig, Config } from '../config/config.ts'
+import type { CompactToken } from '../keys/compact-token.ts'
+import type { FetchDocument } from '../keys/document.ts'
+import { createKeySource, type KeySelector, type KeySource } from '../keys/key-source.ts'
+import { keyFromJwk, UnusableKey, type VerificationKey } from '../keys/verification-key.ts'
+import { type CertificateTrust, readCertificateTrust, UntrustedCertificate } from './certificate-trust.ts'
+import { PassportRejected } from './passport.ts'
+
+/** Whom we trust, and with which keys: one entry of the configuration. */
+export interface TrustEntry {
+  /** For logs: which entry vouched. */
+  readonly name: string
+  /** The only issuer this entry is for; undefined for any. */
+  readonly issuer: string | undefined
+  readonly audience: string | undefined
+  /** Keys of this entry that the token names. @throws PassportRejected when it can name none */
+  keysFor(
+    token: CompactToken,
+    headerKey: HeaderKey | undefined,
+    now: Date,
+  ): Promise<readonly VerificationKey[]>
+  ping(): Promise<void>
+  close(): void
+}
+
+/** The key in a token’s header: good for finding a trusted key, never trusted for being there. */
+export interface HeaderKey {
+  readonly key: VerificationKey
+  /** DER of `x5c`, leaf first. */
+  readonly chain: readonly Uint8Array[]
+}
+
+interface Deps {
+  readonly logger: Logger
+  readonly profile: Config['profile']
+  readonly fetchDocument?: FetchDocument
+}
+
+/**
+ * Opens the entries of `[attestation_token]`: each of `issuers`, and one for `trusted_jwk_sets` and
+ * `trusted_certs_paths`, which as in Trustee are for any issuer.
+ * @throws KeySourceError, UntrustedCertificate for files that cannot be used
+ */
+export async function openTrustEntries(
+  config: AttestationTokenConfig,
+  deps: Deps,
+): Promise<readonly TrustEntry[]> {
+  const anyIssuer = { jwkSets: config.trustedJwkSets, certs: config.trustedCertsPaths }
+  const listed = [
+    ...config.issuers.map((issuer, index) => ({ name: `issuers[${index}]`, ...issuer })),
+    ...(anyIssuer.jwkSets.length + anyIssuer.certs.length > 0 ? [{ name: 'any issuer', ...anyIssuer }] : []),
+  ]
+  return Promise.all(listed.map((entry) => openTrustEntry(entry, config, deps)))
+}
+
+interface EntryConfig {
+  readonly name: string
+  readonly issuer?: string
+  readonly audience?: string
+  readonly jwkSets: readonly string[]
+  readonly certs: readonly string[]
+  readonly ca?: string
+}
+
+async function openTrustEntry(
+  entry: EntryConfig,
+  config: AttestationTokenConfig,
+  deps: Deps,
+): Promise<TrustEntry> {
+  const ca = entry.ca === undefined ? undefined : await readFile(entry.ca, 'utf8')
+  const certificates = entry.certs.length === 0 ? undefined : await readCertificateTrust(entry.certs)
+  const sources = await Promise.all(
+    entry.jwkSets.map((source) =>
+      createKeySource({
+        ...{ source, format: 'jwk-set', ca, ...deps },
+        refreshSeconds: config.jwksRefreshSeconds,
+        cooldownSeconds: config.jwksCooldownSeconds,
+        maxAgeSeconds: config.jwksMaxAgeSeconds,
+      }),
+    ),
+  )
+  return {
+    name: entry.name,
+    issuer: entry.issuer,
+    audience: entry.audience,
+    keysFor: (token, headerKey, now) => keysOfEntry(sources, certificates, token, headerKey, now),
+    async ping() {
+      await Promise.all(sources.map((source) => source.ping()))
+    },
+    close() {
+      for (const source of sources) source.close()
+    },
+  }
+}
+
+/** Published keys first, by `kid` or by the header key’s thumbprint; then the header key, if a pinned CA certifies it. */
+async function keysOfEntry(
+  sources: readonly KeySource[],
+  certificates: CertificateTrust | undefined,
+  token: CompactToken,
+  headerKey: HeaderKey | undefined,
+  now: Date,
+): Promise<readonly VerificationKey[]> {
+  const published = await publishedKeys(
+    sources,
+    selectorsOf(token, headerKey),
+    headerKey !== undefined && certificates !== undefined,
+  )
+  if (published.length > 0) return published
+  if (headerKey !== undefined && certificates !== undefined)
+    return [await certifiedKey(certificates, headerKey, now)]
+  if (sources.length > 0 && sources.every((source) => source.keys().length === 0)) {
+    throw new PassportRejected('keys-unavailable', 'the issuer’s keys cannot be had now')
+  }
+  return []
+}
+
+function selectorsOf(token: CompactToken, headerKey: HeaderKey | undefined): readonly KeySelector[] {
+  const { kid } = token
+  return [
+    ...(kid === undefined ? [] : [{ kid }]),
+    ...(headerKey === undefined ? [] : [{ thumbprint: headerKey.key.thumbprint }]),
+  ]
+}
+
+/** @param elsewhere there is another way to a key, so that an unknown one need not be asked for */
+async function publishedKeys(
+  sources: readonly KeySource[],
+  selectors: readonly KeySelector[],
+  elsewhere: boolean,
+): Promise<readonly VerificationKey[]> {
+  for (const source of sources) {
+    for (const selector of selectors) {
+      const keys = elsewhere ? atHand(source, selector) : await source.find(selector)
+      if (keys.length > 0) return keys
+    }
+  }
+  return []
+}
+
+function atHand(source: KeySource, selector: KeySelector): readonly VerificationKey[] {
+  return source
+    .keys()
+    .filter((key) => ('kid' in selector ? key.kid === selector.kid : key.thumbprint === selector.thumbprint))
+}
+
+/** The leaf must be for the very key in the header (spec 01 §4.2). */
+async function certifiedKey(
+  certificates: CertificateTrust,
+  headerKey: HeaderKey,
+  now: Date,
+): Promise<VerificationKey> {
+  try {
+    if (headerKey.chain.length === 0) throw new UntrustedCertificate('the header key has no x5c')
+    const leaf = await certificates.verify(headerKey.chain, now)
+    if (leaf.thumbprint !== headerKey.key.thumbprint)
+      throw new UntrustedCertificate('the leaf is for another key')
+    return headerKey.key
+  } catch (cause) {
+    if (cause instanceof UntrustedCertificate || cause instanceof UnusableKey) {
+      throw new PassportRejected('untrusted-certificate', cause.message, { cause })
+    }
+    throw cause
+  }
+}
+
+/**
+ * The `jwk` of a token’s header with its `x5c`.
+ * @throws PassportRejected when there is one that cannot be read
+ */
+export async function readHeaderKey(header: JsonObject): Promise<HeaderKey | undefined> {
+  const jwk = header.jwk
+  if (jwk === undefined) return undefined
+  try {
+    const key = await keyFromJwk(jwk)
+    return { key, chain: isJsonObject(jwk) ? readChain(jwk.x5c) : [] }
+  } catch (cause) {
+    if (cause instanceof UnusableKey || cause instanceof EncodingError) {
+      throw new PassportRejected('malformed', `the header key ${cause.message}`, { cause })
+    }
+    throw cause
+  }
+}
+
+/** Standard base64, newlines removed; base64url without padding is tolerated (spec 01 §4.2). */
+function readChain(x5c: JsonValue | undefined): readonly Uint8Array[] {
+  if (x5c === undefined) return []
+  if (!Array.isArray(x5c) || x5c.length > 16) throw new EncodingError('x5c is no short list')
+  return x5c.map((entry) => {
+    if (typeof entry !== 'string') throw new EncodingError('x5c has an entry that is no string')
+    const text = entry.replace(/[\r\n]/g, '')
+    return /[-_]/.test(text) || text.length % 4 !== 0 ? decodeBase64UrlNoPad(text) : decodeBase64(text)
+  })
+}
