@@ -1,0 +1,219 @@
+import { createHash } from 'node:crypto'
+import type { JsonObject, JsonValue } from '@passport-kbs/protocol'
+import { eventLogChecks, verifyEventLog } from '../eventlog/event-log-evidence.ts'
+import { expectationCheck, requireReportData, requireUsableExpectations } from '../intel/report-binding.ts'
+import { fail } from '../rejection.ts'
+import {
+  type Check,
+  CheckRun,
+  type VerificationRequest,
+  type VerifiedEvidence,
+  type Verifier,
+  verifiedEvidence,
+} from '../verifier.ts'
+import { type AttestationReport, type ReportV2, readReport, reportVersion } from './attestation-report.ts'
+import { csvChecks } from './csv-checks.ts'
+import { csvClaims } from './csv-claims.ts'
+import { type CsvEvidence, chipIdOf, csvEventLogBytes, readCsvEvidence } from './csv-evidence.ts'
+import {
+  type HygonCertificate,
+  hygonKeyUsage,
+  hygonSm2Algorithm,
+  readCsvCertificate,
+  verifyHygonSignature,
+} from './hygon-certificate.ts'
+import { type HskCekOffer, type HygonCertificateSource, hskCekOffer } from './hygon-certificate-source.ts'
+import {
+  type HskCek,
+  type HygonRoot,
+  readHskCek,
+  requireHskCekChain,
+  requirePekSignature,
+} from './hygon-chain.ts'
+import { hygonRootKey } from './hygon-root.ts'
+import { RecentMap } from './recent-map.ts'
+
+export interface CsvVerifierOptions {
+  /** Default: Hygon's root. */
+  readonly root?: HygonRoot
+  /** Looks up HSK and CEK when the guest sends none. Absent: such evidence is refused. */
+  readonly certificateSource?: HygonCertificateSource
+  /** 2 refuses V1 reports, which whoever holds one can shift (spec 04 §9.7). Default 1. */
+  readonly minReportVersion?: 1 | 2
+  /** Development only: accepts debuggable guests; `policy.nodbg` in the claims says so. */
+  readonly allowDebug?: boolean
+  /** Accepts an expected init-data digest although no report can carry one, as Trustee does. */
+  readonly ignoreInitData?: boolean
+  /** Refuses evidence without an event log, and V1 reports, which prove none. */
+  readonly requireEventLog?: boolean
+}
+
+/** Chips whose verified HSK and CEK are remembered, so that their two signatures need not be checked again. */
+const rememberedChips = 256
+
+/** Verifies `csv` evidence: a Hygon CSV attestation report V1 or V2 (spec 04 §9). */
+export function createCsvVerifier(options: CsvVerifierOptions = {}): Verifier {
+  const chains = new VerifiedChains(options.root ?? hygonRootKey)
+  return {
+    tee: 'csv',
+    checks,
+    verify: async (evidence, request) => [await verifyCsv(evidence, request, options, chains)],
+  }
+}
+
+const checks: readonly Check[] = [expectationCheck, ...csvChecks, ...eventLogChecks]
+
+async function verifyCsv(
+  input: JsonValue,
+  request: VerificationRequest,
+  options: CsvVerifierOptions,
+  chains: VerifiedChains,
+): Promise<VerifiedEvidence> {
+  const run = new CheckRun(checks)
+  run.make('expected-values', () => requireUsableExpectations(request))
+  const evidence = run.make('evidence-format', () => readCsvEvidence(input))
+  const version = run.make('report-version', () => requireVersion(evidence, options))
+  const log = run.make('event-log-member', () => eventLog(evidence, version, options))
+  const report = readReport(version, evidence.reportData)
+  const chipId = run.make('chip-id', () => chipIdOf(evidence.serialNumber))
+  run.make('pek-copy', () => requireSame(evidence.pek, report.pek, 'CSV_PEK_MISMATCH'))
+  run.make('serial-number-copy', () =>
+    requireSame(evidence.serialNumber, report.serialNumber, 'CSV_SERIAL_MISMATCH'),
+  )
+  const pek = await verifyChain(run, evidence, chipId, options.certificateSource, chains)
+  run.make('report-algorithm', () => requireAlgorithm(report))
+  run.make('report-signature', () => requireSignature(report, pek))
+  if (report.version === 2) run.make('rtmr0', () => requireRtmr0(report))
+  run.make('report-data', () => requireReportData(report.reportData, request.expectedReportData))
+  run.make('init-data', () => requireNoInitData(request, options))
+  run.make('debug', () => requireNoDebug(report, options))
+  const claims: JsonObject = csvClaims(report, chipId)
+  if (report.version === 2 && log !== undefined) {
+    claims.uefi_event_logs = verifyEventLog(run, log, 'sm3', report.rtmrs.slice(1))
+  }
+  return verifiedEvidence({ tee: 'csv', teeClass: 'cpu', claims, passed: run.passed })
+}
+
+function requireVersion(evidence: CsvEvidence, options: CsvVerifierOptions): AttestationReport['version'] {
+  const version = reportVersion(evidence.magic, evidence.flags)
+  const minimum = options.minReportVersion ?? 1
+  if (version < minimum) {
+    fail('EVIDENCE_VERSION_TOO_OLD', `report version ${version}; at least ${minimum} is required`)
+  }
+  return version
+}
+
+/** A V1 report has no registers: a log that comes with it proves nothing, and is not even decoded (spec 04 §9.5). */
+function eventLog(
+  evidence: CsvEvidence,
+  version: AttestationReport['version'],
+  options: CsvVerifierOptions,
+): Uint8Array | undefined {
+  const log = version === 2 ? csvEventLogBytes(evidence) : undefined
+  if (log === undefined && options.requireEventLog === true) {
+    fail('EVIDENCE_MALFORMED', 'a V2 report with cc_eventlog is required here')
+  }
+  return log
+}
+
+/** Gives the PEK, once HSK, CEK and PEK are a chain from the root. */
+async function verifyChain(
+  run: CheckRun,
+  evidence: CsvEvidence,
+  chipId: string,
+  source: HygonCertificateSource | undefined,
+  chains: VerifiedChains,
+): Promise<HygonCertificate> {
+  const offer = await run.makeAsync('chip-certificates', () => chipCertificates(evidence, chipId, source))
+  const known = chains.find(offer.certificates)
+  const hskCek = run.make('chip-certificate-format', () =>
+    refusing(offer, () => known ?? readHskCek(offer.certificates)),
+  )
+  const pek = run.make('pek-format', () =>
+    readCsvCertificate(evidence.pek, hygonKeyUsage.platformEndorsementKey, 'PEK'),
+  )
+  run.make('chip-chain', () => refusing(offer, () => known ?? chains.verify(offer.certificates, hskCek)))
+  offer.accept()
+  run.make('pek-signature', () => requirePekSignature(pek, hskCek.cek))
+  return pek
+}
+
+async function chipCertificates(
+  evidence: CsvEvidence,
+  chipId: string,
+  source: HygonCertificateSource | undefined,
+): Promise<HskCekOffer> {
+  if (evidence.hskCek !== undefined) return hskCekOffer(evidence.hskCek)
+  const offer = await source?.hskCek(chipId)
+  return offer ?? fail('CSV_CHAIN_UNAVAILABLE', `no source has HSK and CEK of chip ${chipId}`)
+}
+
+/** Tells the source when what it offered does not pass. */
+function refusing<T>(offer: HskCekOffer, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    offer.refuse()
+    throw error
+  }
+}
+
+/** HSK and CEK that are known to be a chain from the root, by the hash of their bytes. */
+class VerifiedChains {
+  readonly #root: HygonRoot
+  readonly #verified = new RecentMap<string, HskCek>(rememberedChips)
+
+  constructor(root: HygonRoot) {
+    this.#root = root
+  }
+
+  find(certificates: Uint8Array): HskCek | undefined {
+    return this.#verified.get(fingerprint(certificates))
+  }
+
+  /** Verifies the chain and remembers it. */
+  verify(certificates: Uint8Array, hskCek: HskCek): void {
+    requireHskCekChain(this.#root, hskCek)
+    // of a copy: the caller's bytes may be part of a larger buffer, or change
+    this.#verified.set(fingerprint(certificates), readHskCek(certificates.slice()))
+  }
+}
+
+function fingerprint(certificates: Uint8Array): string {
+  return createHash('sha256').update(certificates).digest('base64')
+}
+
+function requireSame(
+  given: Uint8Array,
+  inReport: Uint8Array,
+  code: 'CSV_PEK_MISMATCH' | 'CSV_SERIAL_MISMATCH',
+): void {
+  if (Buffer.compare(given, inReport) !== 0) fail(code, 'differs from the copy in the report')
+}
+
+function requireAlgorithm({ sigUsage, sigAlgo }: AttestationReport): void {
+  if (sigUsage !== hygonKeyUsage.platformEndorsementKey || sigAlgo !== hygonSm2Algorithm) {
+    fail('CSV_REPORT_ALGORITHM_UNSUPPORTED', `signer usage ${sigUsage}, algorithm ${sigAlgo}`)
+  }
+}
+
+function requireSignature(report: AttestationReport, pek: HygonCertificate): void {
+  if (!verifyHygonSignature(pek.key, report.signedBytes, report.signature)) {
+    fail('CSV_REPORT_SIGNATURE_INVALID', 'the PEK did not sign the report')
+  }
+}
+
+function requireRtmr0({ rtmrs, measure }: ReportV2): void {
+  if (Buffer.compare(rtmrs[0], measure) !== 0) fail('CSV_RTMR0_MISMATCH', 'rtmr0 is not the measurement')
+}
+
+function requireNoInitData(request: VerificationRequest, options: CsvVerifierOptions): void {
+  if (request.expectedInitDataDigest !== undefined && options.ignoreInitData !== true) {
+    fail('INIT_DATA_UNSUPPORTED', 'a CSV report cannot carry an init-data digest')
+  }
+}
+
+function requireNoDebug({ policy }: AttestationReport, options: CsvVerifierOptions): void {
+  if ((policy & 1) === 0 && options.allowDebug !== true)
+    fail('DEBUG_NOT_ALLOWED', 'the guest can be debugged')
+}
