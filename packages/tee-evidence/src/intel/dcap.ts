@@ -198,7 +198,20 @@ const dcapChecks: readonly Check[] = [
   {
     name: 'collateral-availability',
     source: 'spec 04 §5.1',
-    codes: ['COLLATERAL_UNAVAILABLE'],
+    // a source that verifies what it fetches says what is wrong with all that it could get
+    codes: [
+      'COLLATERAL_UNAVAILABLE',
+      'COLLATERAL_MALFORMED',
+      'COLLATERAL_CHAIN_INVALID',
+      'COLLATERAL_SIGNATURE_INVALID',
+      'COLLATERAL_NOT_YET_VALID',
+      'CRL_INVALID',
+      'PCK_CHAIN_INVALID',
+      'TCB_INFO_VERSION_UNSUPPORTED',
+      'QE_IDENTITY_VERSION_UNSUPPORTED',
+      'TCB_INFO_MISMATCH',
+      'QE_IDENTITY_MISMATCH',
+    ],
     protects: 'A platform would be trusted without knowing how it stands.',
   },
   {

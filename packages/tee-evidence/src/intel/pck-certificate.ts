@@ -65,7 +65,11 @@ export function verifyPckChain(pem: Uint8Array, root: IntelRoot): PckChain {
 // Two certificates per root in the world, and only verified ones get in, so the memo cannot be made to grow.
 const verifiedIssuers = new WeakMap<IntelRoot, PckIssuer[]>()
 
-function verifyPckIssuer(certificate: Certificate, root: IntelRoot): PckIssuer {
+/**
+ * Verifies the certificate of a PCK CA against the pinned root.
+ * @throws CheckFailure `PCK_CHAIN_INVALID`
+ */
+export function verifyPckIssuer(certificate: Certificate, root: IntelRoot): PckIssuer {
   const known = verifiedIssuers.get(root) ?? []
   const match = known.find((issuer) => bytesEqual(issuer.certificate.raw, certificate.raw))
   if (match !== undefined) return match

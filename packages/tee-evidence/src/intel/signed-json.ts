@@ -1,6 +1,7 @@
 import { type KeyObject, verify } from 'node:crypto'
 import { decodeHex, isJsonObject, type JsonObject, type JsonValue, parseJson } from '@passport-kbs/protocol'
 import { fail } from '../rejection.ts'
+import { childSlices, withoutWhiteSpace } from './json-slices.ts'
 
 /** Largest TCB info or QE identity that is read, in bytes (spec 04 §5.1); real ones have up to 30 KB. */
 export const maxCollateralBytes = 256 * 1024
@@ -36,7 +37,7 @@ function memberSlices(text: Uint8Array, member: string): { document: string; sig
   if (names.length !== 2 || !names.includes(member) || !names.includes('signature')) {
     fail('COLLATERAL_MALFORMED', `members other than ${member} and signature`)
   }
-  const slices = topLevelSlices(Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8'))
+  const slices = childSlices(Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8'))
   return { document: slices.get(member) ?? '', signature: slices.get('signature') ?? '' }
 }
 
@@ -46,32 +47,4 @@ function parseDocument(text: Uint8Array): JsonValue {
   } catch (cause) {
     fail('COLLATERAL_MALFORMED', 'not JSON', cause)
   }
-}
-
-/** Tokens of JSON text that has already been parsed once: strings, punctuation, and runs of anything else. */
-const tokens = /"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s"{}[\]:,]+/g
-
-/** The raw text of each top-level member's value. `text` must be a valid JSON object. */
-function topLevelSlices(text: string): Map<string, string> {
-  const slices = new Map<string, string>()
-  let depth = 0
-  let name: string | undefined
-  let from = 0
-  for (const { 0: token, index } of text.matchAll(tokens)) {
-    if (depth === 1 && name !== undefined && (token === ',' || token === '}')) {
-      slices.set(name, text.slice(from, index).trim())
-      name = undefined
-    } else if (depth === 1 && name === undefined && token.startsWith('"')) {
-      name = JSON.parse(token) as string
-    } else if (depth === 1 && token === ':') {
-      from = index + 1
-    }
-    if (token === '{' || token === '[') depth += 1
-    if (token === '}' || token === ']') depth -= 1
-  }
-  return slices
-}
-
-function withoutWhiteSpace(json: string): string {
-  return Array.from(json.matchAll(tokens), ([token]) => token).join('')
 }
