@@ -125,7 +125,7 @@ export function createAzureSnpVtpmVerifier(options: AzureSnpVtpmVerifierOptions 
       const { chain, profile } = checkVcek(run, chains, generation, vcek, request.now, policy)
       run.make('chip-id', () => checkChipId(profile, report, policy.allowMaskedChipId ?? false))
       run.make('reported-tcb', () => checkReportedTcb(profile, report, generation))
-      await run.makeAsync('report-signature', () => checkReportSignature(report, chain.key()))
+      run.make('report-signature', () => checkReportSignature(report, chain.key()))
       run.make('vmpl', () => {
         if (report.vmpl !== 0) fail('VMPL_UNSUPPORTED', `VMPL ${report.vmpl}; the paravisor runs at 0`)
       })

@@ -124,7 +124,7 @@ export function createSnpVerifier(options: SnpVerifierOptions = {}): Verifier {
       )
       const profile = checkCertificates(run, endorsement, request.now, policy)
       chains.keep(endorsement.chain, endorsement.material)
-      await run.makeAsync('report-signature', () => checkReportSignature(report, endorsement.chain.key()))
+      run.make('report-signature', () => checkReportSignature(report, endorsement.chain.key()))
       run.make('chip-id', () => checkChipId(profile, report, policy.allowMaskedChipId ?? false))
       run.make('reported-tcb', () => checkReportedTcb(profile, report, generation))
       if (certificates !== undefined) bind()
