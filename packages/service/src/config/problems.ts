@@ -5,13 +5,12 @@ import { discriminatorValues, membersOf, schemaAt, typeInWords, unwrap } from '.
 import { sentence } from './tolerated-keys.ts'
 
 /** What the operator can do about a value of Trustee that this server does not have. */
-const unsupported: Record<string, string> = {
-  'nebula-ca':
-    'This plugin is not part of this server: remove the entry, or serve it as a back end of "external"',
-  pkcs11: 'This plugin is not part of this server: remove the entry, or serve it as a back end of "external"',
-  Aliyun: 'This back end is not part of this server: use KvStorage, Vault or AzureKeyVault',
-  Aws: 'This back end is not part of this server: use KvStorage, Vault or AzureKeyVault',
-  Gcp: 'This back end is not part of this server: use KvStorage, Vault or AzureKeyVault',
+const asPlugin =
+  'This plugin is not part of this server: remove the entry, or serve it as a back end of "external"'
+const asBackend = 'This back end is not part of this server: use KvStorage, Vault or AzureKeyVault'
+const unsupported: Readonly<Record<string, string>> = {
+  ...{ 'nebula-ca': asPlugin, NebulaCaPlugin: asPlugin, pkcs11: asPlugin, Pkcs11: asPlugin },
+  ...{ Aliyun: asBackend, aliyun: asBackend, Aws: asBackend, aws: asBackend, Gcp: asBackend, gcp: asBackend },
 }
 
 /** Turns zod's issues into problems that name the key and the remedy. Values appear only where they choose a variant. */

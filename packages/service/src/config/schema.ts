@@ -71,7 +71,7 @@ export const httpServerSchema = z.strictObject({
   worker_count: count(1, 256)
     .optional()
     .describe(
-      'Processes that share the sockets. More than one needs session and data storage that they share.',
+      'Accepted for Trustee’s sake: a process serves with one worker. Run replicas to use more processors.',
     ),
   tls_profile: z
     .enum(['old', 'intermediate', 'modern', 'custom'])
@@ -563,8 +563,6 @@ const resourcePlugin = z.discriminatedUnion('storage_backend_type', [
 const pluginNameAliases: Record<string, string> = {
   Sample: 'sample',
   ResourceStorage: 'resource',
-  NebulaCaPlugin: 'nebula-ca',
-  Pkcs11: 'pkcs11',
   ExternalPlugin: 'external',
   Provisioner: 'provisioner',
 }
@@ -572,9 +570,6 @@ const pluginNameAliases: Record<string, string> = {
 const backendAliases: Record<string, string> = {
   kvstorage: 'KvStorage',
   vault: 'Vault',
-  aliyun: 'Aliyun',
-  aws: 'Aws',
-  gcp: 'Gcp',
   azurekeyvault: 'AzureKeyVault',
   azure_key_vault: 'AzureKeyVault',
 }

@@ -1,0 +1,137 @@
+import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { z } from 'zod'
+import { configSchema } from './schema.ts'
+import { typeInWords, unwrap } from './schema-walk.ts'
+import { foreignKeys } from './tolerated-keys.ts'
+
+/** One table of the reference: a section of the file, or one variant of it. */
+interface Section {
+  readonly heading: string
+  readonly description: string | undefined
+  readonly rows: readonly Row[]
+}
+
+interface Row {
+  readonly key: string
+  readonly type: string
+  readonly fallback: string
+  readonly description: string
+}
+
+/** The reference of all keys as Markdown; `docs/configuration.md` holds it. */
+export function configurationReference(): string {
+  return `${[introduction, ...sectionsOf(configSchema, '', '').map(sectionText), foreignKeyText()].join('\n\n')}\n`
+}
+
+const introduction = `# Configuration
+
+<!-- Made by \`pnpm docs\` from packages/service/src/config. Do not edit. -->
+
+\`kbs-attest\`, \`kbs-resource\` and \`kbs\` read one file: \`-c\` / \`--config-file <file>\` or env \`KBS_CONFIG_FILE\`; TOML, YAML
+or JSON by extension. Keys and defaults are those of Trustee, so a file of Trustee works; keys marked *ours* are additions.
+An unknown key or a wrong value stops the start, with the key and the remedy on stderr and exit status 78.
+
+| Environment | Meaning |
+|---|---|
+| \`KBS_CONFIG_FILE\` | The file, where the command line names none |
+| \`KBS_PROFILE\` | Overrides \`profile\` |
+| \`KBS_LOG\`, \`RUST_LOG\` | Log level: \`trace\`, \`debug\`, \`info\`, \`warn\`, \`error\`, \`off\` |
+| \`REDIS_URL\` | Overrides \`storage_backend.backends.redis.url\` |`
+
+function sectionsOf(schema: z.core.$ZodType, path: string, variant: string): readonly Section[] {
+  const { definition, description } = unwrap(schema)
+  if (definition.type === 'union') {
+    const options = (definition.options ?? []).filter(isTable)
+    return options.flatMap((option) => sectionsOf(option, path, variantName(option)))
+  }
+  if (definition.type === 'array')
+    return definition.element === undefined ? [] : sectionsOf(definition.element, `${path}[]`, '')
+  const members = Object.entries(definition.shape ?? {})
+  const here: Section = {
+    heading: headingOf(path, variant),
+    description,
+    rows: members.filter(([, member]) => !isTable(member)).map(([key, member]) => rowOf(key, member)),
+  }
+  const below = members.filter(([, member]) => isTable(member))
+  const nested = below.flatMap(([key, member]) =>
+    sectionsOf(member, path === '' ? key : `${path}.${key}`, ''),
+  )
+  return here.rows.length === 0 ? nested : [here, ...nested]
+}
+
+function isTable(schema: z.core.$ZodType): boolean {
+  const { definition } = unwrap(schema)
+  if (definition.type === 'object') return true
+  if (definition.type === 'array') return definition.element !== undefined && isTable(definition.element)
+  return definition.type === 'union' && (definition.options ?? []).every(isTable)
+}
+
+/** The literals that choose this variant: `type = "KDS"`. */
+function variantName(schema: z.core.$ZodType): string {
+  return Object.entries(unwrap(schema).definition.shape ?? {})
+    .filter(([, member]) => unwrap(member).definition.type === 'literal')
+    .map(([key, member]) => `${key} = ${typeInWords(member)}`)
+    .join(', ')
+}
+
+function headingOf(path: string, variant: string): string {
+  const name =
+    path === '' ? 'Top level' : path.endsWith('[]') ? `\`[[${path.slice(0, -2)}]]\`` : `\`[${path}]\``
+  return variant === '' ? name : `${name} with \`${variant}\``
+}
+
+function rowOf(key: string, schema: z.core.$ZodType): Row {
+  const { definition, optional, defaultValue, description } = unwrap(schema)
+  const fallback =
+    defaultValue === undefined ? (optional ? '' : '*required*') : `\`${JSON.stringify(defaultValue)}\``
+  return {
+    key,
+    type: typeInWords(schema),
+    fallback,
+    description: description ?? (definition.type === 'literal' ? 'Chooses this variant.' : ''),
+  }
+}
+
+function sectionText({ heading, description, rows }: Section): string {
+  const table = rows.map(
+    ({ key, type, fallback, description: text }) =>
+      `| \`${key}\` | ${type} | ${fallback} | ${text.replace(/^Ours: (.)/, (_, first: string) => `*Ours.* ${first.toUpperCase()}`)} |`,
+  )
+  const lead =
+    description === undefined
+      ? []
+      : [description.replace(/^Ours: (.)/, (_, first: string) => first.toUpperCase()), '']
+  return [
+    `## ${heading}`,
+    '',
+    ...lead,
+    '| Key | Type | Default | Meaning |',
+    '|---|---|---|---|',
+    ...table,
+  ].join('\n')
+}
+
+function foreignKeyText(): string {
+  const rows = foreignKeys.map(({ path, ignored, refused, harmless }) => {
+    const accepted =
+      ignored === undefined
+        ? ''
+        : `ignored with a warning${refused === undefined ? '' : ` when \`${String(harmless)}\``}: ${ignored}`
+    return `| \`${path}\` | ${[accepted, refused === undefined ? '' : `refused: ${refused}`].filter(Boolean).join('; ')} |`
+  })
+  const lead = 'Keys that Trustee knows, or once knew, and that mean nothing here.'
+  return [
+    '## Keys of Trustee without a meaning here',
+    '',
+    lead,
+    '',
+    '| Key | Treatment |',
+    '|---|---|',
+    ...rows,
+  ].join('\n')
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await writeFile(new URL('../../../../docs/configuration.md', import.meta.url), configurationReference())
+}
