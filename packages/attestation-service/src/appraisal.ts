@@ -10,7 +10,7 @@ import {
   type Value,
 } from '@passport-kbs/policy'
 import { type JsonObject, type JsonValue, jsonObject, parseJson, stringifyJson } from '@passport-kbs/protocol'
-import { AttestationPolicyError } from './attestation-service.ts'
+import { AttestationPolicyError, ReferenceValueError } from './attestation-service.ts'
 import type { Appraisal } from './ear.ts'
 import { readExtensions } from './extensions.ts'
 import { extensionsRule, trustClaimsRule } from './policy-store.ts'
@@ -108,7 +108,8 @@ async function inPolicy<T>(id: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (cause) {
-    if (!(cause instanceof PolicyError) && !(cause instanceof AttestationPolicyError)) throw cause
+    const known = [PolicyError, AttestationPolicyError, ReferenceValueError]
+    if (!(cause instanceof Error) || !known.some((error) => cause instanceof error)) throw cause
     throw new AttestationPolicyError(`attestation policy ${JSON.stringify(id)}: ${cause.message}`, { cause })
   }
 }

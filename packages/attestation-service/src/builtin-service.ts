@@ -1,31 +1,19 @@
-import { randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import type { Tee } from '@passport-kbs/protocol'
-import { type Storage, StorageUnavailable } from '@passport-kbs/storage'
+import { type KeyValueStore, type Storage, StorageUnavailable } from '@passport-kbs/storage'
 import type { Verifier } from '@passport-kbs/tee-evidence'
-import { type AttestationService, AttestationUnavailable, type Evaluation } from './attestation-service.ts'
+import {
+  type AttestationService,
+  AttestationUnavailable,
+  type EvaluationItem,
+} from './attestation-service.ts'
 import { type DefaultPolicyState, installDefaultPolicies } from './default-policies.ts'
-import { earPayload, type TokenProfile } from './ear.ts'
 import { assertPolicyId, createPolicyStore } from './policy-store.ts'
 import { createReferenceValues } from './reference-values.ts'
-import { appraiseAttesters, type Submod } from './submods.ts'
-import { createTokenSigner, type TokenSigner, type TokenSignerOptions } from './token-signer.ts'
+import { appraiseAttesters } from './submods.ts'
+import { type MintedToken, openTokenBroker, type TokenBrokerOptions } from './token-broker.ts'
+import type { TokenSigner } from './token-signer.ts'
 import { type EnabledVerifiers, verifierOf, verifyEvidence } from './verification.ts'
-
-/** What passports say and who signs them (spec 02 §3.5). */
-export interface TokenBroker {
-  /** Lifetime of a token in minutes, 1 to 10 080. Default 5. */
-  readonly durationMin?: number | undefined
-  readonly issuerName?: string | undefined
-  readonly developerName?: string | undefined
-  readonly buildName?: string | undefined
-  readonly profileName?: string | undefined
-  /** False: `additional-evidence` is kept from policies and tokens. Default true. */
-  readonly verboseToken?: boolean | undefined
-  readonly audience?: string | readonly string[] | undefined
-  /** A signer, or where its key is. Default: a key for the life of this process. */
-  readonly signer?: TokenSigner | TokenSignerOptions | undefined
-}
 
 export interface AttestationServiceOptions {
   /** The TEEs that are verified. */
@@ -34,7 +22,7 @@ export interface AttestationServiceOptions {
   readonly storage: Storage
   /** Reference values, where they are elsewhere. */
   readonly referenceValueStorage?: Storage | undefined
-  readonly broker?: TokenBroker | undefined
+  readonly broker?: TokenBrokerOptions | undefined
   /** `sample` and `sampledevice` are verified in `development` only, and every token minted there says so. */
   readonly profile: 'production' | 'development'
   /** Policies are looked up as `<id>_<class>`. Default `default`. */
@@ -49,11 +37,8 @@ export interface AttestationServiceOptions {
   /** Told of every evaluation, for audit. Awaited: where it rejects, no token leaves. */
   readonly onEvaluated?: ((record: EvaluationRecord) => void | Promise<void>) | undefined
   /** Told of what an operator should know. */
-  readonly onNotice?: ((notice: string, cause?: unknown) => void) | undefined
+  readonly onNotice?: Notice | undefined
 }
-
-/** A submod for an audit line. */
-export type MintedSubmod = Evaluation['submods'][number] & { readonly passedChecks: readonly string[] }
 
 /** One evaluation, for an audit line: no evidence, no claims, no token. */
 export interface EvaluationRecord {
@@ -62,105 +47,71 @@ export interface EvaluationRecord {
   readonly durationMs: number
   readonly tees: readonly Tee[]
   readonly outcome:
-    | {
-        readonly kind: 'minted'
-        readonly jti: string
-        readonly expiresAt: Date
-        readonly submods: readonly MintedSubmod[]
-      }
+    | ({ readonly kind: 'minted' } & Omit<MintedToken, 'token'>)
     | { readonly kind: 'refused'; readonly error: unknown }
 }
 
 /** The service that runs in this process, and what only it can do. */
 export interface BuiltInAttestationService extends AttestationService {
   readonly signer: TokenSigner
-  /** What was found of the shipped policies at start. */
-  readonly defaultPolicies: readonly DefaultPolicyState[]
+  /** What was found of the shipped policies; installs those that are missing. */
+  defaultPolicies(): Promise<readonly DefaultPolicyState[]>
 }
 
-type Minted = Omit<Evaluation, 'submods'> & { readonly submods: readonly MintedSubmod[] }
+type Notice = (notice: string, cause?: unknown) => void
 
 const policyNamespace = 'attestation_service_policy'
 const referenceValueNamespace = 'reference_value'
 
 /**
  * Makes the built-in attestation service (spec 02 §2): verifies evidence, appraises it with the stored policies and
- * mints EAR tokens. Installs the default policies where there are none.
- * @throws SigningKeyError, StorageUnavailable, RangeError for a setting out of its range.
+ * mints EAR tokens. Installs the default policies where there are none; with a store that is down, once it is back.
+ * @throws SigningKeyError, InvalidPolicyId, RangeError for a setting out of its range.
  */
 export async function createAttestationService(
   options: AttestationServiceOptions,
 ): Promise<BuiltInAttestationService> {
-  const { storage, referenceValueStorage = storage, broker = {}, policyId = 'default' } = options
-  const now = options.now ?? (() => new Date())
+  const { storage, referenceValueStorage = storage, policyId = 'default', onNotice = () => {} } = options
   const clock = options.clock ?? (() => performance.now())
-  const notice = options.onNotice ?? (() => {})
+  const development = options.profile === 'development'
   assertPolicyId(`${policyId}_nvidia-dpu`)
-  const profile = tokenProfile(broker, options.profile)
-  const signer = await openSigner(broker.signer, profile, now, notice)
+  const broker = await openTokenBroker(options.broker ?? {}, {
+    development,
+    now: options.now ?? (() => new Date()),
+    onNotice,
+  })
   const policyStore = storage.namespace(policyNamespace)
   const policies = createPolicyStore(policyStore, { maxAgeMs: options.policyMaxAgeMs ?? 1_000, clock })
   const referenceValues = createReferenceValues(referenceValueStorage.namespace(referenceValueNamespace))
-  const defaultPolicies = await installDefaultPolicies(policyStore)
-  for (const { id, state } of defaultPolicies) {
-    if (state === 'outdated')
-      notice(`the stored policy ${id} is the default of an earlier version: consider replacing it`)
-    if (state === 'edited') notice(`the stored policy ${id} is not the default of this version`)
-  }
-
-  const enabled: EnabledVerifiers = { verifiers: options.verifiers, development: profile.development }
-  const context = {
+  const defaultPolicies = installOnce(policyStore, onNotice)
+  await defaultPolicies().catch((cause) => onNotice('the default policies could not be installed yet', cause))
+  const enabled: EnabledVerifiers = { verifiers: options.verifiers, development }
+  const appraiseWith = {
     policies,
     policyId,
-    verboseToken: broker.verboseToken ?? true,
+    verboseToken: options.broker?.verboseToken ?? true,
     referenceValues,
     clock,
     timeLimitMs: options.policyTimeLimitMs ?? 2_000,
   }
-
-  const mint = async (submods: readonly Submod[], at: Date): Promise<Minted> => {
-    const jti = randomUUID()
-    const payload = earPayload(submods, profile, { now: at, jti })
-    const token = await signer.sign(payload)
-    const expiresAt = new Date((Math.floor(at.getTime() / 1000) + profile.durationSeconds) * 1000)
-    return { token, jti, expiresAt, submods: submods.map(mintedSubmod) }
-  }
-
-  const evaluate: AttestationService['evaluate'] = async (items, { now: at, requestId }) => {
-    const startedAt = clock()
-    const record = async (outcome: EvaluationRecord['outcome']) => {
-      const tees = items.map(({ tee }) => tee)
-      await options.onEvaluated?.({ requestId, at, durationMs: clock() - startedAt, tees, outcome })
-    }
-    let minted: Minted
-    try {
-      minted = await available(async () => {
-        const attesters = await verifyEvidence(items, enabled, at)
-        return await mint(await appraiseAttesters(attesters, { ...context, now: at }), at)
-      })
-    } catch (error) {
-      await record({ kind: 'refused', error }).catch((cause) =>
-        notice('a refusal could not be audited', cause),
-      )
-      throw error
-    }
-    const { token, jti, expiresAt, submods } = minted
-    await record({ kind: 'minted', jti, expiresAt, submods })
-    return { token, jti, expiresAt, submods: submods.map(({ passedChecks: _, ...submod }) => submod) }
-  }
+  const evaluate = evaluation(options, async (items, at) => {
+    await defaultPolicies()
+    const attesters = await verifyEvidence(items, enabled, at)
+    return await broker.mint(await appraiseAttesters(attesters, { ...appraiseWith, now: at }), at)
+  })
 
   return {
-    issuer: profile.issuerName,
-    signer,
-    defaultPolicies,
-    jwks: () => ({ keys: signer.jwks().keys.map((jwk) => ({ ...jwk })) }),
+    issuer: broker.issuer,
+    signer: broker.signer,
+    defaultPolicies: () => available(defaultPolicies),
+    jwks: () => ({ keys: broker.signer.jwks().keys.map((jwk) => ({ ...jwk })) }),
     evaluate,
     negotiate: (tee) => {
       verifierOf(tee, enabled)
       return { hash: 'sha384', announce: false }
     },
     setPolicy: async (id, rego) => {
-      for (const lack of await available(() => policies.set(id, rego))) notice(`policy ${id}: ${lack}`)
+      for (const lack of await available(() => policies.set(id, rego))) onNotice(`policy ${id}: ${lack}`)
     },
     getPolicy: (id) => available(() => policies.get(id)),
     listPolicies: () => available(() => policies.list()),
@@ -170,51 +121,58 @@ export async function createAttestationService(
       available(async () => {
         await storage.ping()
         if (referenceValueStorage !== storage) await referenceValueStorage.ping()
+        await defaultPolicies()
       }),
     // stores and verifiers belong to the caller
     close: async () => {},
   }
 }
 
-function mintedSubmod({ name, tee, appraisal, passedChecks }: Submod): MintedSubmod {
-  const { status, policy } = appraisal
-  return { name, tee, status, policyId: policy.id, policySha384: policy.sha384, passedChecks }
-}
-
-function tokenProfile(broker: TokenBroker, profile: 'production' | 'development'): TokenProfile {
-  const durationMin = broker.durationMin ?? 5
-  if (!Number.isInteger(durationMin) || durationMin < 1 || durationMin > 10_080) {
-    throw new RangeError('the lifetime of a token is 1 to 10080 minutes')
+/** Mints with an audit record of what came of it. */
+function evaluation(
+  { onEvaluated, onNotice, clock = () => performance.now() }: AttestationServiceOptions,
+  mint: (items: readonly EvaluationItem[], at: Date) => Promise<MintedToken>,
+): AttestationService['evaluate'] {
+  return async (items, { now: at, requestId }) => {
+    const startedAt = clock()
+    const record = async (outcome: EvaluationRecord['outcome']) => {
+      const tees = items.map(({ tee }) => tee)
+      await onEvaluated?.({ requestId, at, durationMs: clock() - startedAt, tees, outcome })
+    }
+    let minted: MintedToken
+    try {
+      minted = await available(() => mint(items, at))
+    } catch (error) {
+      await record({ kind: 'refused', error }).catch((cause) =>
+        onNotice?.('a refusal could not be audited', cause),
+      )
+      throw error
+    }
+    const { token, jti, expiresAt, submods } = minted
+    await record({ kind: 'minted', jti, expiresAt, submods })
+    return { token, jti, expiresAt, submods: submods.map(({ passedChecks: _, ...submod }) => submod) }
   }
-  return {
-    durationSeconds: durationMin * 60,
-    issuerName: nonEmpty('issuer name', broker.issuerName ?? 'CoCo-Attestation-Service'),
-    developerName: nonEmpty('developer name', broker.developerName ?? 'https://confidentialcontainers.org'),
-    buildName: nonEmpty('build name', broker.buildName ?? 'attestation-service 0.1.0'),
-    profileName: nonEmpty(
-      'profile name',
-      broker.profileName ?? 'tag:github.com,2024:confidential-containers/Trustee',
-    ),
-    audience: broker.audience,
-    development: profile === 'development',
+}
+
+/** Installs the default policies the first time that the store answers. */
+function installOnce(store: KeyValueStore, notice: Notice): () => Promise<readonly DefaultPolicyState[]> {
+  let installed: Promise<readonly DefaultPolicyState[]> | undefined
+  const install = async () => {
+    const states = await installDefaultPolicies(store)
+    for (const { id, state } of states) {
+      if (state === 'outdated')
+        notice(`the stored policy ${id} is the default of an earlier version: replace it`)
+      if (state === 'edited') notice(`the stored policy ${id} is not the default of this version`)
+    }
+    return states
   }
-}
-
-function nonEmpty(name: string, text: string): string {
-  if (text === '') throw new RangeError(`the ${name} of tokens is empty`)
-  return text
-}
-
-async function openSigner(
-  signer: TokenBroker['signer'],
-  { durationSeconds }: TokenProfile,
-  now: () => Date,
-  onNotice: (notice: string, cause?: unknown) => void,
-): Promise<TokenSigner> {
-  if (signer && 'sign' in signer) return signer
-  // an hour more than the tokens live, for clocks and caches
-  const retainSeconds = Math.max(signer?.retainSeconds ?? 86_400, durationSeconds + 3_600)
-  return await createTokenSigner({ now, onNotice, ...signer, retainSeconds })
+  return () => {
+    installed ??= install().catch((error: unknown) => {
+      installed = undefined
+      throw error
+    })
+    return installed
+  }
 }
 
 /** A store that cannot answer is 503, wherever in the cause it shows. */

@@ -4,7 +4,6 @@ export {
   type BuiltInAttestationService,
   createAttestationService,
   type EvaluationRecord,
-  type TokenBroker,
 } from './builtin-service.ts'
 export { type DefaultPolicyState, defaultPolicies } from './default-policies.ts'
 export { discoveryDocument } from './discovery.ts'
@@ -12,4 +11,5 @@ export { profileClaim } from './ear.ts'
 export { policyExtension } from './extensions.ts'
 export { type InitData, readInitData } from './init-data.ts'
 export { SigningKeyError, type TokenJwk } from './signing-key.ts'
+export type { MintedSubmod, TokenBrokerOptions } from './token-broker.ts'
 export { createTokenSigner, type TokenSigner, type TokenSignerOptions } from './token-signer.ts'

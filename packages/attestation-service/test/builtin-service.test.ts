@@ -13,7 +13,12 @@ import {
   type Tee,
 } from '@passport-kbs/protocol'
 import { type KeyValueStore, openStorage, type Storage, StorageUnavailable } from '@passport-kbs/storage'
-import { EvidenceRejected, type Verifier } from '@passport-kbs/tee-evidence'
+import {
+  createSampleDeviceVerifier,
+  createSampleVerifier,
+  EvidenceRejected,
+  type Verifier,
+} from '@passport-kbs/tee-evidence'
 import { createLocalJWKSet, decodeJwt, type JWK, jwtVerify } from 'jose'
 import { beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -28,7 +33,10 @@ import {
   type EvaluationRecord,
 } from '../src/builtin-service.ts'
 import { defaultPolicies } from '../src/default-policies.ts'
-import { claimsVerifier, sampleDeviceVerifier, sampleVerifier } from './sample-verifier.ts'
+import { claimsVerifier } from './claims-verifier.ts'
+
+const sampleVerifier = createSampleVerifier({ enabled: true })
+const sampleDeviceVerifier = createSampleDeviceVerifier({ enabled: true })
 
 const now = new Date('2025-10-14T07:15:34.500Z')
 const context = { now, requestId: 'request-1' }
@@ -557,8 +565,8 @@ describe('a policy that changes', () => {
 describe('default policies at start (spec 02 W-24)', () => {
   const states = async () => {
     const notices: string[] = []
-    const { defaultPolicies: found } = await open({ onNotice: (notice) => notices.push(notice) })
-    return { states: found.map(({ state }) => state), notices }
+    const service = await open({ onNotice: (notice) => notices.push(notice) })
+    return { states: (await service.defaultPolicies()).map(({ state }) => state), notices }
   }
 
   it('are installed where there are none, and once', async () => {
@@ -619,6 +627,19 @@ describe('a store that is down', () => {
     await expect(service.ping()).rejects.toThrow(AttestationUnavailable)
   })
 
+  it('at start does not stop the service, which installs its policies once the store is back', async () => {
+    let down = true
+    const notices: string[] = []
+    const onNotice = (notice: string) => notices.push(notice)
+    const service = await open({ storage: failing(storage, () => down), onNotice })
+    expect(notices).toEqual(['the default policies could not be installed yet'])
+    await expect(service.ping()).rejects.toThrow(AttestationUnavailable)
+    await expect(service.evaluate([sampleItem()], context)).rejects.toThrow(AttestationUnavailable)
+    down = false
+    await service.ping()
+    expect((await service.evaluate([sampleItem()], context)).submods).toHaveLength(1)
+  })
+
   it('for reference values alone is unavailability too', async () => {
     let down = false
     const service = await open({ referenceValueStorage: failing(storage, () => down) })
@@ -644,7 +665,10 @@ describe('audit', () => {
           jti,
           expiresAt: new Date(1760426434_000),
           submods: [
-            expect.objectContaining({ name: 'cpu0', passedChecks: ['evidence-shape', 'report-data'] }),
+            expect.objectContaining({
+              name: 'cpu0',
+              passedChecks: ['enabled', 'evidence-format', 'report-data'],
+            }),
           ],
         },
       },
