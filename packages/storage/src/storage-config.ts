@@ -173,6 +173,11 @@ function missing(backend: string, type: StorageType): never {
 function isRedisUrl(text: string): boolean {
   const url = URL.parse(text)
   if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === '') return false
+  try {
+    decodeURIComponent(url.username + url.password)
+  } catch {
+    return false
+  }
   return /^(\/[0-9]{0,4})?$/.test(url.pathname) && url.search === '' && url.hash === ''
 }
 

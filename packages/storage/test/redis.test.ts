@@ -326,12 +326,30 @@ describe.skipIf(!hasRedis)('a Redis Cluster', () => {
       if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(StorageUnavailable)
     }
     await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
+    // Until the others have noticed, and longer.
+    await delay(4_000)
+    await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
     await first?.restart()
     await vi.waitFor(async () => expect(await store.getMany(keys)).toEqual(keys.map(bytes)), {
       timeout: 20_000,
       interval: 200,
     })
     await back(storage)
+  }, 60_000)
+
+  it('may be down altogether, when the storage opens or later, and is found when it comes', async () => {
+    const cluster = await startRedisCluster()
+    cleanUps.push(() => cluster.stop())
+    await Promise.all(cluster.servers.map((server) => server.kill()))
+    const storage = await open({ cluster: { nodes: cluster.nodes } })
+    for (let round = 0; round < 2; round++) {
+      await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
+      await expect(storage.namespace('n').get('key')).rejects.toThrow(StorageUnavailable)
+      await Promise.all(cluster.servers.map((server) => server.restart()))
+      await back(storage)
+      await storage.namespace('n').set('key', bytes('x'))
+      await Promise.all(cluster.servers.map((server) => server.kill()))
+    }
   }, 60_000)
 
   it('is found through any one of its nodes', async () => {

@@ -103,9 +103,17 @@ describe('[storage_backend.backends.redis]', () => {
     'redis://[::1]:6379',
   ])('takes the url %s', (url) => expect(complaintAbout({ url })).toBe(''))
 
-  it.each(['', 'h:6379', 'http://h', 'redis://', 'redis://h/db', 'redis://h?db=1', 'unix:///s'])(
-    'refuses the url %j',
-    (url) => expect(complaintAbout({ url })).toContain('storage_backend.backends.redis.url'),
+  it.each([
+    '',
+    'h:6379',
+    'http://h',
+    'redis://',
+    'redis://h/db',
+    'redis://h?db=1',
+    'redis://u:%zz@h',
+    'unix:///s',
+  ])('refuses the url %j', (url) =>
+    expect(complaintAbout({ url })).toContain('storage_backend.backends.redis.url'),
   )
 
   it.each([

@@ -113,7 +113,13 @@ function mastersOf(client: RedisClient): readonly Redis[] {
 }
 
 async function pingMasters(client: RedisClient): Promise<void> {
-  await Promise.all(mastersOf(client).map((master) => master.ping()))
+  const masters = mastersOf(client)
+  await Promise.all(masters.map((master) => master.ping()))
+  if (client instanceof Redis) return
+  // A master that died is no longer among those we know; those that live know that its slots are missing.
+  for (const info of await Promise.all(masters.map((master) => master.cluster('INFO')))) {
+    if (!info.includes('cluster_state:ok')) throw new Error('the Redis Cluster does not serve all slots')
+  }
 }
 
 async function createClient(config: RedisConfig): Promise<RedisClient> {
@@ -127,14 +133,21 @@ async function createClient(config: RedisConfig): Promise<RedisClient> {
       maxRedirections: 5,
       slotsRefreshTimeout: config.command_timeout_ms,
       slotsRefreshInterval: 2_000,
+      // Nodes have no retry strategy of their own: only when all are given up does ioredis look for the Cluster anew.
       clusterRetryStrategy: reconnectDelay,
-      clusterNodeRetryStrategy: reconnectDelay,
       // A certificate names hosts, not the addresses they resolve to.
       dnsLookup: (address, found) => found(null, address),
       redisOptions: options,
     })
   }
-  const common = { ...options, lazyConnect: true, enableOfflineQueue: false, retryStrategy: reconnectDelay }
+  const common = {
+    ...options,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    retryStrategy: reconnectDelay,
+    // A master that was demoted says READONLY until the connection asks anew who the master is.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  }
   if (!config.sentinel) return new Redis({ ...common, ...hostAndPort(hostOf(config.url)) })
   const password =
     config.sentinel.password ??
@@ -148,8 +161,6 @@ async function createClient(config: RedisConfig): Promise<RedisClient> {
     ...(options.tls && { enableTLSForSentinelMode: true, sentinelTLS: options.tls }),
     sentinelRetryStrategy: reconnectDelay,
     sentinelCommandTimeout: config.command_timeout_ms,
-    // A master that was demoted says READONLY until the connection asks the sentinels again.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   })
 }
 

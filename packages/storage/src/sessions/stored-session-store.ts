@@ -44,7 +44,12 @@ export function openStoredSessionStore(storage: Storage, maxSessions: number, no
       const key = sessionKey(id) ?? ''
       // Counted before the first wait, so that parallel calls cannot pass the limit together.
       mine.set(key, expiresAt)
-      await store.set(key, encodeSession({ state: 'challenged', challenge, expiresAt }), { ifAbsent: true })
+      try {
+        await store.set(key, encodeSession({ state: 'challenged', challenge, expiresAt }))
+      } catch (error) {
+        mine.delete(key)
+        throw error
+      }
       return id
     },
     async get(id) {
@@ -72,7 +77,16 @@ export function openStoredSessionStore(storage: Storage, maxSessions: number, no
 async function sweep(store: KeyValueStore, now: Date): Promise<void> {
   for (const key of await store.list()) {
     const bytes = await store.get(key)
-    if (bytes !== undefined && decodeSession(bytes).expiresAt <= now) await store.delete(key)
+    if (bytes !== undefined && !isAlive(bytes, now)) await store.delete(key)
+  }
+}
+
+/** A damaged session is of no use to anyone, and must not keep the others from being swept. */
+function isAlive(bytes: Uint8Array, now: Date): boolean {
+  try {
+    return decodeSession(bytes).expiresAt > now
+  } catch {
+    return false
   }
 }
 

@@ -21,17 +21,23 @@ export function redisAvailable(): boolean {
   return false
 }
 
-/** A TCP port of 127.0.0.1 that is free now, below 55535 so that a Cluster node's bus port (+10000) exists. */
+/**
+ * A TCP port of 127.0.0.1 that is free now, and with it the one 10000 above, which a Cluster node takes for its bus.
+ * Both are below the ports that the kernel gives to outgoing connections.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 30_000)
-    const server = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-    })
-    if (free) return port
+    const port = 10_000 + Math.floor(Math.random() * 12_000)
+    if ((await isFree(port)) && (await isFree(port + 10_000))) return port
   }
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
 }
 
 /** One server process: `stop` ends it in good order, `kill` as a crash would, `pause` makes it silent. */

@@ -32,6 +32,17 @@ export interface RedisServer {
  * data survive `kill` and `restart`. `stop` removes them.
  */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
+  // Somebody else may take a free port before Redis does.
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnFreePort(options)
+    } catch (error) {
+      if (attempt === 5 || !String(error).includes('Address already in use')) throw error
+    }
+  }
+}
+
+async function startOnFreePort(options: RedisOptions): Promise<RedisServer> {
   const port = await freePort()
   const folder = await mkdtemp(join(tmpdir(), 'kbs-redis-'))
   const file = async (name: string, text: string) => {
