@@ -37,7 +37,7 @@ export interface KeyFiles {
 const keyFileName = 'token-signing-key.pem'
 const retiredFileName = 'token-retired-keys.json'
 const maxKeyFileBytes = 64 * 1024
-const maxRetiredKeys = 64
+export const maxRetiredKeys = 64
 
 /** The files that `options` name; with neither key nor directory, everything stays in memory. */
 export function createKeyFiles(options: TokenSignerOptions, now: () => Date): KeyFiles {

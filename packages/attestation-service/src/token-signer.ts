@@ -1,6 +1,6 @@
 import { encodeUtf8, type JsonObject, stringifyJson } from '@passport-kbs/protocol'
 import { CompactSign } from 'jose'
-import { createKeyFiles, type RetiredKey } from './key-files.ts'
+import { createKeyFiles, maxRetiredKeys, type RetiredKey } from './key-files.ts'
 import type { TokenJwk } from './signing-key.ts'
 
 export interface TokenSignerOptions {
@@ -33,8 +33,11 @@ export interface TokenSigner {
   readonly kid: string
   /** Until when the certificate chain is valid; undefined without one. */
   readonly certificateNotAfter: Date | undefined
-  /** Makes a new key and signs with it from now on. Throws `SigningKeyError` where the key comes from `keyPath`. */
-  rotate(): Promise<string>
+  /**
+   * Makes a new key and signs with it from now on; answers its thumbprint. With `withdraw`, for a key that has leaked,
+   * the former is no longer published. Throws `SigningKeyError` where the key comes from `keyPath`.
+   */
+  rotate(options?: { readonly withdraw?: boolean }): Promise<string>
   /** Reads the files again. Answers whether one of them has changed; on an error the former stay in use. */
   reload(): Promise<boolean>
 }
@@ -60,8 +63,9 @@ export async function createTokenSigner(options: TokenSignerOptions = {}): Promi
   /** Before a new key takes its place: a key is never unpublished while its tokens are valid. */
   const retireKey = async (jwk: TokenJwk) => {
     const until = new Date(now().getTime() + (options.retainSeconds ?? daySeconds) * 1000)
-    const others = [...retired, ...(await files.loadRetired())].filter((key) => key.jwk.kid !== jwk.kid)
-    retired = stillPublished([{ jwk, until }, ...others], now())
+    // another replica may have written keys that this one never had
+    const known = distinct([{ jwk, until }, ...retired, ...(await files.loadRetired())])
+    retired = stillPublished(known, now()).slice(0, maxRetiredKeys)
     await files.saveRetired(retired)
   }
   /** One change after the other. */
@@ -100,8 +104,8 @@ export async function createTokenSigner(options: TokenSignerOptions = {}): Promi
     },
     jwks: () => {
       void checkFiles()
-      const earlier = stillPublished(retired, now()).map(({ jwk }) => jwk)
-      return { keys: distinct([state.jwk, ...earlier, ...state.previous]) }
+      const others = [...stillPublished(retired, now()), ...state.previous.map((jwk) => ({ jwk }))]
+      return { keys: distinct([{ jwk: state.jwk }, ...others]).map(({ jwk }) => jwk) }
     },
     get kid() {
       return state.jwk.kid
@@ -109,9 +113,9 @@ export async function createTokenSigner(options: TokenSignerOptions = {}): Promi
     get certificateNotAfter() {
       return state.chain?.notAfter
     },
-    rotate: () =>
+    rotate: ({ withdraw = false } = {}) =>
       change(async () => {
-        await retireKey(state.jwk)
+        if (!withdraw) await retireKey(state.jwk)
         state = await files.replaceKey()
         return state.jwk.kid
       }),
@@ -127,6 +131,7 @@ function stillPublished(keys: readonly RetiredKey[], now: Date): readonly Retire
   return keys.filter(({ until }) => until > now)
 }
 
-function distinct(keys: readonly TokenJwk[]): readonly TokenJwk[] {
-  return [...new Map(keys.toReversed().map((jwk) => [jwk.kid, jwk])).values()].toReversed()
+/** The first entry of each key. */
+function distinct<T extends { readonly jwk: TokenJwk }>(keys: readonly T[]): readonly T[] {
+  return keys.filter(({ jwk }, index) => keys.findIndex((other) => other.jwk.kid === jwk.kid) === index)
 }

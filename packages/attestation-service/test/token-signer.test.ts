@@ -231,6 +231,39 @@ describe('rotation (spec 02 W-9)', () => {
     expect(restarted.jwks().keys).toHaveLength(3)
   })
 
+  it('many times publishes each key once, the current one first, and not without end', async () => {
+    const stateDir = join(folder, 'state')
+    const signer = await createTokenSigner({ stateDir, now })
+    for (let n = 0; n < 70; n++) await signer.rotate()
+    const kids = signer.jwks().keys.map(({ kid }) => kid)
+    expect(kids[0]).toBe(signer.kid)
+    expect(new Set(kids).size).toBe(kids.length)
+    expect(kids).toHaveLength(65)
+    expect((await createTokenSigner({ stateDir, now })).jwks().keys).toHaveLength(65)
+  })
+
+  it('can withdraw a key that has leaked', async () => {
+    const signer = await createTokenSigner({ now })
+    const token = await signer.sign(payload())
+    await signer.rotate({ withdraw: true })
+    expect(signer.jwks().keys).toHaveLength(1)
+    await expect(verifyWithPublished(signer, token)).rejects.toThrow('no applicable key')
+  })
+
+  it('back to an earlier key publishes it as the current one', async () => {
+    const [old, next] = [p256(), p256()]
+    const keyPath = await putKey(old.privateKey)
+    const signer = await createTokenSigner({ keyPath, now })
+    const former = signer.kid
+    await putKey(next.privateKey)
+    await signer.reload()
+    await putKey(old.privateKey)
+    await signer.reload()
+    expect(signer.kid).toBe(former)
+    expect(signer.jwks().keys.map(({ kid }) => kid)[0]).toBe(former)
+    expect(signer.jwks().keys).toHaveLength(2)
+  })
+
   it('of one replica is seen by another through the directory', async () => {
     const stateDir = join(folder, 'state')
     const [a, b] = [await createTokenSigner({ stateDir, now }), await createTokenSigner({ stateDir, now })]
