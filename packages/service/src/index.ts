@@ -17,6 +17,7 @@ export {
   type AdminRequest,
   createAdminGuard,
 } from './admin/admin-guard.ts'
+export { type AdminRecord, authorizeAdmin } from './admin/authorize-admin.ts'
 export type {
   AdminConfig,
   AttestationServiceConfig,
@@ -68,3 +69,11 @@ export { createLogger, describeError, type Logger } from './observability/logger
 export { type Count, createMetrics, type Metrics } from './observability/metrics.ts'
 export { PassportRejected, type PassportRejectionCode, type VerifiedPassport } from './passport/passport.ts'
 export { createPassportVerifier, type OwnKeys, type PassportVerifier } from './passport/passport-verifier.ts'
+export {
+  type OpenService,
+  type RunningService,
+  runService,
+  type ServiceOptions,
+  type SharedDeps,
+  startService,
+} from './start-service.ts'

@@ -1,5 +1,6 @@
 import type { KbsRequest } from '../http/kbs-routes.ts'
-import { AdminDenied, type AdminGuard, type Audit } from '../index.ts'
+import type { Audit } from '../observability/audit.ts'
+import { AdminDenied, type AdminGuard } from './admin-guard.ts'
 
 /** What an audit record says of an administrator. */
 export interface AdminRecord {

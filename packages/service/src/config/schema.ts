@@ -314,14 +314,19 @@ export const verifierConfigSchema = z.strictObject({
       allowed_vmpl: z
         .array(count(0, 3))
         .max(4)
-        .default([0, 1, 2, 3])
+        .default([0])
         .describe('Ours: privilege levels from which a report may come.'),
-      reject_debug: z.boolean().default(true).describe('Ours: refuse guests that the host may debug.'),
+      reject_debug: z.boolean().default(false).describe('Ours: refuse guests that the host may debug.'),
       allow_masked_chip_id: z
         .boolean()
         .default(false)
         .describe('Ours: accept a report without chip id when its certificates are supplied.'),
       cache_dir: filePath().optional().describe('Ours: directory that keeps fetched certificates.'),
+      trusted_roots: filePath()
+        .optional()
+        .describe(
+          'Ours: directory of `<generation>_ask_ark_asvk.pem` to trust instead of AMD’s roots. Development profile only.',
+        ),
     })
     .prefault({})
     .describe('AMD SEV-SNP.'),
@@ -359,6 +364,9 @@ export const verifierConfigSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe('Ours: report expired collateral as a claim instead of refusing.'),
+      trusted_root: filePath()
+        .optional()
+        .describe('Ours: PEM certificate to trust instead of Intel’s SGX root. Development profile only.'),
       require_eventlog: z.boolean().default(false).describe('Ours: refuse TDX evidence without event log.'),
     })
     .prefault({})
@@ -376,6 +384,9 @@ export const verifierConfigSchema = z.strictObject({
         .default(false)
         .describe('Ours: accept init-data that CSV cannot bind; it gives no claims.'),
       cache_dir: filePath().optional().describe('Ours: directory that keeps fetched certificates.'),
+      trusted_root: filePath()
+        .optional()
+        .describe('Ours: HRK certificate to trust instead of Hygon’s. Development profile only.'),
     })
     .prefault({})
     .describe('Ours: Hygon CSV.'),
@@ -647,7 +658,7 @@ export const configSchema = z.strictObject({
         .describe('Ours: status of a policy denial; 403 keeps guests from attesting again.'),
       default_policy: z
         .enum(['deny-all', 'affirming', 'allow-all', 'trustee-default'])
-        .default('trustee-default')
+        .default('deny-all')
         .describe('Ours: resource policy that is installed when there is none.'),
       timeout_ms: milliseconds(1, 30_000).default(1_000).describe('Ours: time limit of one evaluation.'),
     })
@@ -659,7 +670,7 @@ export const configSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe('Ours: accept TEE keys of the broken algorithm RSA1_5.'),
-      allow_ml_kem: z.boolean().default(true).describe('Ours: accept ML-KEM-768+A192KW TEE keys.'),
+      allow_ml_kem: z.boolean().default(false).describe('Ours: accept ML-KEM-768+A192KW TEE keys.'),
     })
     .prefault({})
     .describe('Ours: public keys that secrets may be encrypted to.'),

@@ -52,6 +52,8 @@ export function headProblem(incoming: IncomingMessage, maxHeaders: number): KbsP
 export function refuse(response: ServerResponse, problem: KbsProblem, logger: Logger): void {
   const requestId = randomUUID()
   logger.info({ requestId, problem: problem.kind, status: problem.status }, problem.message)
+  // what is still coming is read for a moment, so that the client gets to reading the answer
+  response.req.resume()
   const { socket } = response
   if (socket === null) return
   closeAfter(socket, problemBytes(problem, requestId))

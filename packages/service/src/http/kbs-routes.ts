@@ -1,6 +1,7 @@
 import { problems } from '@passport-kbs/protocol'
 import type { Context, Hono } from 'hono'
-import { requestPath, type ServiceEnv } from '../index.ts'
+import { requestPath } from './request-path.ts'
+import type { ServiceEnv } from './service-env.ts'
 
 export type KbsMethod = 'GET' | 'POST' | 'PUT' | 'DELETE'
 
