@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { JsonObject, JsonValue } from '@passport-kbs/protocol'
 import { eventLogChecks, verifyEventLog } from '../eventlog/event-log-evidence.ts'
 import { expectationCheck, requireReportData, requireUsableExpectations } from '../intel/report-binding.ts'
@@ -15,23 +14,17 @@ import { type AttestationReport, type ReportV2, readReport, reportVersion } from
 import { csvChecks } from './csv-checks.ts'
 import { csvClaims } from './csv-claims.ts'
 import { type CsvEvidence, chipIdOf, csvEventLogBytes, readCsvEvidence } from './csv-evidence.ts'
-import {
-  type HygonCertificate,
-  hygonKeyUsage,
-  hygonSm2Algorithm,
-  readCsvCertificate,
-  verifyHygonSignature,
-} from './hygon-certificate.ts'
+import { hygonKeyUsage, hygonSm2Algorithm, verifyHygonSignature } from './hygon-certificate.ts'
 import { type HskCekOffer, type HygonCertificateSource, hskCekOffer } from './hygon-certificate-source.ts'
 import {
-  type HskCek,
+  HygonChainVerifier,
   type HygonRoot,
+  hygonRoot,
+  type PlatformKey,
   readHskCek,
-  requireHskCekChain,
-  requirePekSignature,
+  readPek,
 } from './hygon-chain.ts'
-import { hygonRootKey } from './hygon-root.ts'
-import { RecentMap } from './recent-map.ts'
+import { hygonRootCertificate } from './hygon-root.ts'
 
 export interface CsvVerifierOptions {
   /** Default: Hygon's root. */
@@ -48,12 +41,9 @@ export interface CsvVerifierOptions {
   readonly requireEventLog?: boolean
 }
 
-/** Chips whose verified HSK and CEK are remembered, so that their two signatures need not be checked again. */
-const rememberedChips = 256
-
 /** Verifies `csv` evidence: a Hygon CSV attestation report V1 or V2 (spec 04 §9). */
 export function createCsvVerifier(options: CsvVerifierOptions = {}): Verifier {
-  const chains = new VerifiedChains(options.root ?? hygonRootKey)
+  const chains = new HygonChainVerifier(options.root ?? hygonRoot(hygonRootCertificate()))
   return {
     tee: 'csv',
     checks,
@@ -67,7 +57,7 @@ async function verifyCsv(
   input: JsonValue,
   request: VerificationRequest,
   options: CsvVerifierOptions,
-  chains: VerifiedChains,
+  chains: HygonChainVerifier,
 ): Promise<VerifiedEvidence> {
   const run = new CheckRun(checks)
   run.make('expected-values', () => requireUsableExpectations(request))
@@ -122,19 +112,16 @@ async function verifyChain(
   evidence: CsvEvidence,
   chipId: string,
   source: HygonCertificateSource | undefined,
-  chains: VerifiedChains,
-): Promise<HygonCertificate> {
+  chains: HygonChainVerifier,
+): Promise<PlatformKey> {
   const offer = await run.makeAsync('chip-certificates', () => chipCertificates(evidence, chipId, source))
-  const known = chains.find(offer.certificates)
   const hskCek = run.make('chip-certificate-format', () =>
-    refusing(offer, () => known ?? readHskCek(offer.certificates)),
+    refusing(offer, () => readHskCek(offer.certificates)),
   )
-  const pek = run.make('pek-format', () =>
-    readCsvCertificate(evidence.pek, hygonKeyUsage.platformEndorsementKey, 'PEK'),
-  )
-  run.make('chip-chain', () => refusing(offer, () => known ?? chains.verify(offer.certificates, hskCek)))
+  const pek = run.make('pek-format', () => readPek(evidence.pek))
+  run.make('chip-chain', () => refusing(offer, () => chains.requireChip(hskCek)))
   offer.accept()
-  run.make('pek-signature', () => requirePekSignature(pek, hskCek.cek))
+  run.make('pek-signature', () => chains.requirePek(hskCek, pek))
   return pek
 }
 
@@ -158,31 +145,6 @@ function refusing<T>(offer: HskCekOffer, make: () => T): T {
   }
 }
 
-/** HSK and CEK that are known to be a chain from the root, by the hash of their bytes. */
-class VerifiedChains {
-  readonly #root: HygonRoot
-  readonly #verified = new RecentMap<string, HskCek>(rememberedChips)
-
-  constructor(root: HygonRoot) {
-    this.#root = root
-  }
-
-  find(certificates: Uint8Array): HskCek | undefined {
-    return this.#verified.get(fingerprint(certificates))
-  }
-
-  /** Verifies the chain and remembers it. */
-  verify(certificates: Uint8Array, hskCek: HskCek): void {
-    requireHskCekChain(this.#root, hskCek)
-    // of a copy: the caller's bytes may be part of a larger buffer, or change
-    this.#verified.set(fingerprint(certificates), readHskCek(certificates.slice()))
-  }
-}
-
-function fingerprint(certificates: Uint8Array): string {
-  return createHash('sha256').update(certificates).digest('base64')
-}
-
 function requireSame(
   given: Uint8Array,
   inReport: Uint8Array,
@@ -197,8 +159,8 @@ function requireAlgorithm({ sigUsage, sigAlgo }: AttestationReport): void {
   }
 }
 
-function requireSignature(report: AttestationReport, pek: HygonCertificate): void {
-  if (!verifyHygonSignature(pek.key, report.signedBytes, report.signature)) {
+function requireSignature(report: AttestationReport, pek: PlatformKey): void {
+  if (!verifyHygonSignature(pek.certificate.key, report.signedBytes, report.signature)) {
     fail('CSV_REPORT_SIGNATURE_INVALID', 'the PEK did not sign the report')
   }
 }

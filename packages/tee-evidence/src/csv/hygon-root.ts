@@ -1,6 +1,5 @@
 import { decodeHex, encodeUtf8 } from '@passport-kbs/protocol'
 import { caCertificateSize } from './hygon-certificate.ts'
-import { type HygonRoot, hygonRoot } from './hygon-chain.ts'
 
 /**
  * Hygon's root key certificate HRK, 832 bytes, as csv-rs and Trustee carry it (`deps/verifier/src/csv/hrk.cert`).
@@ -19,12 +18,9 @@ const hrkFields: readonly (readonly [offset: number, bytes: Uint8Array])[] = [
   [648, decodeHex('50d76be34fbb2b857c56a351f323d581ab542549c6a1c9b546d3798ede21438e')],
 ]
 
-/** The bytes of the pinned HRK certificate. */
+/** The pinned root of all Hygon chips, 832 bytes (spec 04 §9.5). */
 export function hygonRootCertificate(): Uint8Array {
   const certificate = new Uint8Array(caCertificateSize)
   for (const [offset, bytes] of hrkFields) certificate.set(bytes, offset)
   return certificate
 }
-
-/** The pinned root of all Hygon chips (spec 04 §9.5). */
-export const hygonRootKey: HygonRoot = hygonRoot(hygonRootCertificate())

@@ -47,7 +47,7 @@ export function verifySm2(
   if (t === 0n) return false
   const publicPoint = pointOf(key)
   if (publicPoint === undefined) return false
-  const sum = Point.BASE.mulAddUnsafe(s, publicPoint, t)
+  const sum = Point.BASE.multiplyUnsafe(s).add(publicPoint.multiplyUnsafe(t))
   if (sum.is0()) return false
   return (messageDigest(key, userId, message) + sum.toAffine().x) % curve.n === r
 }
