@@ -27,10 +27,14 @@ const root = new URL('../..', import.meta.url).pathname
 
 /** Starts a program from source and resolves when it listens; rejects with its output when it ends before. */
 export async function startProgram(name: ProgramName, options: ProgramOptions): Promise<Program> {
-  const child = spawn(process.execPath, [join(root, `apps/${name}/src/main.ts`), '--config-file', options.configFile], {
-    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', RUST_LOG: 'trace', ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    process.execPath,
+    [join(root, `apps/${name}/src/main.ts`), '--config-file', options.configFile],
+    {
+      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', RUST_LOG: 'trace', ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   let output = ''
   const collect = (chunk: Buffer) => {
     output += chunk.toString()
@@ -50,10 +54,17 @@ export async function startProgram(name: ProgramName, options: ProgramOptions): 
 }
 
 /** Runs a program that is expected not to start: its exit code and output. */
-export async function runProgram(name: ProgramName, options: ProgramOptions): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, [join(root, `apps/${name}/src/main.ts`), '--config-file', options.configFile], {
-    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...options.env },
-  })
+export async function runProgram(
+  name: ProgramName,
+  options: ProgramOptions,
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(
+    process.execPath,
+    [join(root, `apps/${name}/src/main.ts`), '--config-file', options.configFile],
+    {
+      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...options.env },
+    },
+  )
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => {
     output += chunk.toString()

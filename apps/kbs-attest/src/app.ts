@@ -1,7 +1,7 @@
 import {
   createServiceApp,
-  healthRoutes,
   type HttpServerConfig,
+  healthRoutes,
   type KbsRoute,
   mountKbsRoutes,
   type ServiceEnv,
@@ -15,7 +15,9 @@ import { mountKeys } from './routes/keys.ts'
 import { getReferenceValueRoute, setReferenceValuesRoute } from './routes/reference-value.ts'
 
 export type { AttestDeps } from './deps.ts'
+export { openAttestDeps } from './open-deps.ts'
 export { mountKeys } from './routes/keys.ts'
+export { kbsAttest } from './service.ts'
 export { sessionPassport } from './session-passport.ts'
 
 /** KBS1's part of `/kbs/v0`. */
@@ -35,7 +37,7 @@ export function createApp(
   { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
 ): Hono<ServiceEnv> {
   const { logger, metrics } = deps
-  const app = createServiceApp({ config: httpServer, logger, metrics })
+  const app = createServiceApp({ httpServer, logger, metrics })
   mountKeys(app, deps)
   app.get('/metrics', metrics.handler)
   const probes = { attestation: () => deps.attestation.ping(), sessions: () => deps.sessions.ping() }

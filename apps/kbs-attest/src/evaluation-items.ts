@@ -28,7 +28,9 @@ export function evaluationItems(tee: Tee, hash: RuntimeDataHash, request: Attest
   const { nonce, teePublicKeyJson } = request.runtimeData
   const { additionalEvidence, initData } = request
   if (initData && initData.format !== 'toml') {
-    throw new AttestationShapeError(`init-data format ${JSON.stringify(initData.format)} is not supported, only "toml"`)
+    throw new AttestationShapeError(
+      `init-data format ${JSON.stringify(initData.format)} is not supported, only "toml"`,
+    )
   }
   const primary: EvaluationItem = {
     tee,
@@ -55,7 +57,8 @@ function deviceEvidence(text: string): [Tee, JsonValue][] {
   if (text === '') return []
   const value = parseDevices(text)
   const entries = Object.entries(value)
-  if (entries.length > maxDevices) throw new AttestationShapeError(`more than ${maxDevices} additional evidences`)
+  if (entries.length > maxDevices)
+    throw new AttestationShapeError(`more than ${maxDevices} additional evidences`)
   return entries
     .map(([name, evidence]): [Tee, JsonValue] => {
       const tee = parseTee(name)

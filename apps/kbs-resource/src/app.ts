@@ -1,7 +1,7 @@
 import {
   createServiceApp,
-  healthRoutes,
   type HttpServerConfig,
+  healthRoutes,
   type KbsRoute,
   mountKbsRoutes,
   type ServiceEnv,
@@ -12,7 +12,9 @@ import { resourceRoute } from './routes/resource.ts'
 import { listResourcePoliciesRoute, setResourcePolicyRoute } from './routes/resource-policy.ts'
 
 export type { ResourceDeps } from './deps.ts'
+export { openResourceDeps } from './open-deps.ts'
 export { openResourcePolicy, type ResourcePolicy } from './resource-policy.ts'
+export { kbsResource } from './service.ts'
 
 /** KBS2's part of `/kbs/v0`; a name that is not here is answered with 404. */
 export function resourceRoutes(deps: ResourceDeps): KbsRoute[] {
@@ -26,7 +28,7 @@ export function createApp(
   { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
 ): Hono<ServiceEnv> {
   const { logger, metrics } = deps
-  const app = createServiceApp({ config: httpServer, logger, metrics })
+  const app = createServiceApp({ httpServer, logger, metrics })
   app.get('/metrics', metrics.handler)
   const probes = { passports: () => deps.passports.ping(), storage: () => deps.storage.ping() }
   app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))

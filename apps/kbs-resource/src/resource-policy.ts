@@ -99,7 +99,9 @@ async function decide(
   if (evaluation.kind !== 'done') throw new PolicyLimitError('rounds', 'the policy asks for external values')
   const result = evaluation.results.get(allowRule)
   const policySha384 = policy.sha384
-  return isTrue(result) ? { allowed: true, policySha384 } : { allowed: false, policySha384, reason: reasonOf(result) }
+  return isTrue(result)
+    ? { allowed: true, policySha384 }
+    : { allowed: false, policySha384, reason: reasonOf(result) }
 }
 
 function isTrue(result: RuleResult | undefined): boolean {

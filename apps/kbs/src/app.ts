@@ -2,12 +2,14 @@ import { type AttestDeps, attestRoutes, mountKeys } from '@passport-kbs/app-kbs-
 import { type ResourceDeps, resourceRoutes } from '@passport-kbs/app-kbs-resource'
 import {
   createServiceApp,
-  healthRoutes,
   type HttpServerConfig,
+  healthRoutes,
   mountKbsRoutes,
   type ServiceEnv,
 } from '@passport-kbs/service'
 import type { Hono } from 'hono'
+
+export { kbs } from './service.ts'
 
 export interface Halves {
   readonly attest: AttestDeps
@@ -20,7 +22,7 @@ export function createApp(
   { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
 ): Hono<ServiceEnv> {
   const { logger, metrics } = attest
-  const app = createServiceApp({ config: httpServer, logger, metrics })
+  const app = createServiceApp({ httpServer, logger, metrics })
   mountKeys(app, attest)
   app.get('/metrics', metrics.handler)
   const probes = {

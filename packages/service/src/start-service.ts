@@ -63,12 +63,17 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   }
   let draining = () => false
   const app = service.app(() => draining())
-  const server = await createHttpServer({ app, httpServer: config.httpServer, logger }).catch(async (error) => {
-    await onClose()
-    throw error
-  })
+  const server = await createHttpServer({ app, httpServer: config.httpServer, logger }).catch(
+    async (error) => {
+      await onClose()
+      throw error
+    },
+  )
   draining = () => server.draining
-  logger.info({ listening: server.urls, profile: config.profile, version, config: config.sourceFile }, 'listening')
+  logger.info(
+    { listening: server.urls, profile: config.profile, version, config: config.sourceFile },
+    'listening',
+  )
   const graceMs = config.httpServer.drainTimeoutMs
   return {
     urls: server.urls,

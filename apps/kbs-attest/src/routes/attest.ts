@@ -102,7 +102,8 @@ async function evaluate(
 ): Promise<Evaluation> {
   const tee = parseTee(challenge.tee)
   const hash = parseHashAlgorithm(challenge.hashAlgorithm)
-  if (tee === undefined || hash === undefined) throw problems.internalError(new Error('the stored session is not ours'))
+  if (tee === undefined || hash === undefined)
+    throw problems.internalError(new Error('the stored session is not ours'))
   const teeKey = teeKeyThumbprint(attestation.runtimeData.teePublicKey)
   try {
     const items = evaluationItems(tee, hash, attestation)
@@ -118,7 +119,6 @@ async function evaluate(
       tee,
       teeKeyThumbprint: teeKey,
       jti: evaluation.jti,
-      expiresAt: evaluation.expiresAt.toISOString(),
       submods: evaluation.submods,
     })
     return evaluation
@@ -143,9 +143,11 @@ function auditReason(error: unknown): string {
 
 /** The guest learns which rule it failed, not what was expected instead. */
 function evaluationProblem(error: unknown) {
-  if (error instanceof EvidenceRejected) return problems.attestFailed(`evidence rejected: ${error.code}`, error)
+  if (error instanceof EvidenceRejected)
+    return problems.attestFailed(`evidence rejected: ${error.code}`, error)
   if (error instanceof AttestationShapeError) return problems.attestFailed(error.message, error, 400)
-  if (error instanceof AttestationPolicyError) return problems.attestFailed('the attestation policy failed', error)
+  if (error instanceof AttestationPolicyError)
+    return problems.attestFailed('the attestation policy failed', error)
   if (error instanceof AttestationUnavailable) return problems.serviceUnavailable(error, 5)
   return error
 }

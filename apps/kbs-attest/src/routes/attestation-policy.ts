@@ -1,5 +1,5 @@
-import { MessageError, parseAttestationPolicyMessage, parseJson, problems } from '@passport-kbs/protocol'
 import { PolicyCompileError } from '@passport-kbs/policy'
+import { MessageError, parseAttestationPolicyMessage, parseJson, problems } from '@passport-kbs/protocol'
 import { authorizeAdmin, emptyAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
 import type { AttestDeps } from '../deps.ts'
 

@@ -1,4 +1,11 @@
-import { encodeBase64, challengeBody, MessageError, parseAuthRequest, parseJson, problems } from '@passport-kbs/protocol'
+import {
+  challengeBody,
+  encodeBase64,
+  MessageError,
+  parseAuthRequest,
+  parseJson,
+  problems,
+} from '@passport-kbs/protocol'
 import { jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
 import type { AttestDeps } from '../deps.ts'
 import { sessionCookie } from '../session-cookie.ts'
@@ -43,7 +50,8 @@ async function readRequest(request: KbsRequest) {
   try {
     return parseAuthRequest(parseJson(body))
   } catch (cause) {
-    if (!(cause instanceof MessageError)) throw problems.authFailed('deserialize Request: not JSON', cause, 400)
+    if (!(cause instanceof MessageError))
+      throw problems.authFailed('deserialize Request: not JSON', cause, 400)
     // The version texts are a contract with guests, which read them from a 401.
     if (cause.path === 'version' && cause.contractText?.includes('ersion')) {
       throw problems.authFailed(cause.contractText, cause)

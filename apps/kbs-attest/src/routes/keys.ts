@@ -1,3 +1,4 @@
+import { discoveryDocument } from '@passport-kbs/attestation-service'
 import type { ServiceEnv } from '@passport-kbs/service'
 import type { Hono } from 'hono'
 import type { AttestDeps } from '../deps.ts'
@@ -14,16 +15,6 @@ export function mountKeys(app: Hono<ServiceEnv>, { attestation }: Pick<AttestDep
   app.get('/.well-known/jwks.json', (c) => c.json(attestation.jwks(), 200, headers))
   app.get('/.well-known/openid-configuration', (c) => {
     const origin = new URL(c.req.url).origin
-    return c.json(
-      {
-        issuer: attestation.issuer,
-        jwks_uri: `${origin}/.well-known/jwks.json`,
-        response_types_supported: ['none'],
-        subject_types_supported: ['public'],
-        id_token_signing_alg_values_supported: ['ES256'],
-      },
-      200,
-      headers,
-    )
+    return c.json(discoveryDocument(attestation.issuer, `${origin}/.well-known/jwks.json`), 200, headers)
   })
 }

@@ -12,7 +12,10 @@ export function getReferenceValueRoute(deps: AttestDeps): KbsRoute {
     method: 'GET',
     async handle(request) {
       await authorize(deps, request)
-      const value = await deps.attestation.queryReferenceValue(request.segments.slice(1).join('/'), deps.now())
+      const value = await deps.attestation.queryReferenceValue(
+        request.segments.slice(1).join('/'),
+        deps.now(),
+      )
       if (value === undefined) throw problems.referenceValueNotFound()
       return jsonAnswer(stringifyJson(value))
     },
@@ -29,7 +32,7 @@ export function setReferenceValuesRoute(deps: AttestDeps): KbsRoute {
       const envelope = await readJson(request)
       try {
         const names = await deps.attestation.registerReferenceValues(envelope, deps.now())
-        deps.audit({ event: verb, decision: 'allowed', names, ...admin })
+        deps.audit({ event: verb, decision: 'allowed', referenceValues: names, ...admin })
       } catch (cause) {
         if (cause instanceof ReferenceValueError) throw problems.referenceValueRefused(cause.message, cause)
         throw cause

@@ -1,6 +1,12 @@
 import { PolicyCompileError } from '@passport-kbs/policy'
 import { MessageError, parseJson, parseResourcePolicyMessage, problems } from '@passport-kbs/protocol'
-import { authorizeAdmin, emptyAnswer, jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import {
+  authorizeAdmin,
+  emptyAnswer,
+  jsonAnswer,
+  type KbsRequest,
+  type KbsRoute,
+} from '@passport-kbs/service'
 import type { ResourceDeps } from '../deps.ts'
 
 const verb = 'resource-policy'

@@ -71,7 +71,7 @@ interface Grant {
 
 async function grant(deps: ResourceDeps, request: KbsRequest): Promise<Grant> {
   const { requestId } = request
-  const record = { event: 'resource-read', requestId, resource: resourceName(request) }
+  const record = { event: 'resource-read', requestId, resourcePath: resourceName(request) }
   const denied = (reason: string, more = {}) => deps.audit({ ...record, decision: 'denied', reason, ...more })
 
   const passport = await passportOf(deps, request).catch((error: unknown) => {
@@ -121,7 +121,11 @@ async function decide(deps: ResourceDeps, request: KbsRequest, passport: Verifie
   }
 }
 
-function teeKeyOf(deps: ResourceDeps, passport: VerifiedPassport, denied: (reason: string) => void): TeePublicKey {
+function teeKeyOf(
+  deps: ResourceDeps,
+  passport: VerifiedPassport,
+  denied: (reason: string) => void,
+): TeePublicKey {
   let key: TeePublicKey | undefined
   try {
     key = findTeePublicKey(passport.claims, deps.extraTeeKeyPaths, deps.teeKeys)
@@ -172,7 +176,7 @@ async function remove(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRe
 
 async function authorize(deps: ResourceDeps, request: KbsRequest, event: string) {
   const admin = await authorizeAdmin(deps, request, event, problems.adminRefusedOnPlugin)
-  return { event, resource: resourceName(request), ...admin }
+  return { event, resourcePath: resourceName(request), ...admin }
 }
 
 /** For the audit record, bounded, whatever was asked for. */

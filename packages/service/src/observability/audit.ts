@@ -10,8 +10,14 @@ export interface AuditRecord {
   readonly reason?: string | undefined
   /** SHA-384 of the policy text that decided, lower-case hex. */
   readonly policySha384?: string | undefined
-  /** An administrator's `sub`, or the passport's `jti`. */
+  /** An administrator's `sub`. */
   readonly subject?: string | undefined
+  /** `jti` of the passport that was minted or shown. */
+  readonly jti?: string | undefined
+  /** Id of the policy that was set. */
+  readonly policyId?: string | undefined
+  /** Names of the reference values that were registered. */
+  readonly referenceValues?: readonly string[] | undefined
   readonly issuer?: string | undefined
   readonly role?: string | undefined
   /** RFC 7638 thumbprint of the TEE key, base64url. */
@@ -22,7 +28,12 @@ export interface AuditRecord {
   readonly clientAddress?: string | undefined
   /** Ids and statuses of the submods that were appraised. */
   readonly submods?:
-    | readonly { readonly name: string; readonly status: string; readonly policyId?: string }[]
+    | readonly {
+        readonly name: string
+        readonly status: string
+        readonly policyId?: string
+        readonly policySha384?: string
+      }[]
     | undefined
 }
 
@@ -37,35 +48,28 @@ export function createAudit(logger: Logger): Audit {
   return (record) => trail.info(pickMembers(record), `${record.event} ${record.decision}`)
 }
 
-function pickMembers(record: AuditRecord): AuditRecord {
-  const {
-    event,
-    decision,
-    requestId,
-    reason,
-    policySha384,
-    subject,
-    issuer,
-    role,
-    teeKeyThumbprint,
-    tee,
-    plugin,
-  } = record
-  const { resourcePath, clientAddress, submods } = record
-  return {
-    ...{
-      event,
-      decision,
-      requestId,
-      reason,
-      policySha384,
-      subject,
-      issuer,
-      role,
-      teeKeyThumbprint,
-      tee,
-      plugin,
-    },
-    ...{ resourcePath, clientAddress, submods },
-  }
+const members = [
+  'event',
+  'decision',
+  'requestId',
+  'reason',
+  'policySha384',
+  'subject',
+  'jti',
+  'policyId',
+  'referenceValues',
+  'issuer',
+  'role',
+  'teeKeyThumbprint',
+  'tee',
+  'plugin',
+  'resourcePath',
+  'clientAddress',
+  'submods',
+] as const satisfies readonly (keyof AuditRecord)[]
+
+function pickMembers(record: AuditRecord): Partial<AuditRecord> {
+  return Object.fromEntries(
+    members.flatMap((name) => (record[name] === undefined ? [] : [[name, record[name]]])),
+  )
 }

@@ -1,0 +1,73 @@
+import { randomBytes } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+import { presets } from '@passport-kbs/policy'
+import {
+  type Config,
+  ConfigError,
+  createPassportVerifier,
+  type OwnKeys,
+  type SharedDeps,
+} from '@passport-kbs/service'
+import { openStorage } from '@passport-kbs/storage'
+import type { ResourceDeps } from './deps.ts'
+import { openResourcePolicy } from './resource-policy.ts'
+
+/** How long another replica's policy may go unseen, in milliseconds. */
+const policyMaxAgeMs = 1_000
+
+const initialPolicies = {
+  'deny-all': presets.denyAll,
+  affirming: presets.affirming,
+  'allow-all': presets.allowAll,
+  'trustee-default': presets.trusteeDefault,
+} as const
+
+/** What KBS1 in the same process lends to KBS2. */
+export interface OtherHalf {
+  readonly ownKeys: OwnKeys
+  readonly sessionPassport: NonNullable<ResourceDeps['sessionPassport']>
+}
+
+/** Opens what KBS2 works with. `close` ends all of it. */
+export async function openResourceDeps(
+  config: Config,
+  shared: SharedDeps,
+  otherHalf?: OtherHalf,
+): Promise<{ deps: ResourceDeps; close: () => Promise<void> }> {
+  const { logger } = shared
+  const passports = await createPassportVerifier(config.attestationToken, {
+    logger,
+    profile: config.profile,
+    ...(otherHalf ? { ownKeys: otherHalf.ownKeys } : {}),
+  })
+  const storage = await openStorage(config.storage.data)
+  const policy = await openResourcePolicy({
+    store: storage.namespace('kbs'),
+    initial: initialPolicies[config.policy.defaultPolicy],
+    timeoutMs: config.policy.timeoutMs,
+    maxAgeMs: policyMaxAgeMs,
+    now: () => new Date(),
+    clock: () => performance.now(),
+    randomBytes,
+  })
+  const deps: ResourceDeps = {
+    ...shared,
+    passports,
+    policy,
+    storage,
+    secrets: servesResources(config) ? storage.namespace('repository') : undefined,
+    extraTeeKeyPaths: config.attestationToken.extraTeekeyPaths,
+    teeKeys: { allowRsa15: config.teeKeys.allowRsa15, allowMlKem: config.teeKeys.allowMlKem },
+    denyStatus: config.policy.denyStatus,
+    ...(otherHalf ? { sessionPassport: otherHalf.sessionPassport } : {}),
+  }
+  const close = async () => {
+    passports.close()
+    await storage.close()
+  }
+  return { deps, close }
+}
+
+function servesResources(config: Config): boolean {
+  return config.plugins.some((plugin) => plugin.name === 'resource')
+}
