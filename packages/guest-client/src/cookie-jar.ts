@@ -28,10 +28,6 @@ export class CookieJar {
     return pairs.length === 0 ? undefined : pairs.join('; ')
   }
 
-  clear(): void {
-    this.#cookies.clear()
-  }
-
   #store(field: string, url: URL): void {
     const [pair = '', ...attributes] = field.split(';')
     const equals = pair.indexOf('=')

@@ -35,7 +35,7 @@ function canonicalString(text: string): string {
 
 function canonicalNumber(number: number): string {
   if (!Number.isFinite(number)) throw new TypeError('number beyond the range of a double')
-  return JSON.stringify(number)
+  return String(number)
 }
 
 function canonicalInteger(integer: bigint): string {

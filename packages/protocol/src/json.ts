@@ -276,6 +276,29 @@ class Parser {
   }
 
   #number(): number | bigint | JsonDecimal {
+    return this.#shortInteger() ?? this.#anyNumber()
+  }
+
+  /** The usual case, without making a string: up to 15 digits. Else undefined, and no step is made. */
+  #shortInteger(): number | undefined {
+    const text = this.#text
+    const start = this.#at
+    let at = start
+    let value = 0
+    let code = text.charCodeAt(at)
+    while (code >= zero && code <= nine) {
+      value = value * 10 + (code - zero)
+      code = text.charCodeAt(++at)
+    }
+    const digits = at - start
+    const isPlain = code !== 0x2e && code !== 0x65 && code !== 0x45
+    if (digits === 0 || digits > 15 || !isPlain) return undefined
+    if (digits > 1 && text.charCodeAt(start) === zero) return undefined
+    this.#at = at
+    return value
+  }
+
+  #anyNumber(): number | bigint | JsonDecimal {
     const text = this.#text
     const start = this.#at
     if (text.charCodeAt(this.#at) === minus) this.#at++
@@ -328,17 +351,24 @@ export function stringifyJson(value: JsonValue): string {
 
 function written(value: JsonValue, depth: number): string {
   if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'number') {
-    if (!Number.isFinite(value)) throw new TypeError('not a JSON number')
-    return JSON.stringify(value)
-  }
+  if (typeof value === 'number') return writtenNumber(value)
   if (value === null || typeof value === 'boolean' || typeof value === 'bigint') return String(value)
   if (typeof value !== 'object') throw new TypeError(`JSON has no ${typeof value}`)
   if (value instanceof JsonDecimal) return value.text
   if (depth >= deepest) throw new RangeError('JSON nested too deeply')
-  if (Array.isArray(value)) return `[${value.map((element) => written(element, depth + 1)).join(',')}]`
-  const members = Object.entries(value).map(
-    ([name, member]) => `${JSON.stringify(name)}:${written(member, depth + 1)}`,
-  )
-  return `{${members.join(',')}}`
+  let text = ''
+  if (Array.isArray(value)) {
+    for (const element of value) text += `${text === '' ? '' : ','}${written(element, depth + 1)}`
+    return `[${text}]`
+  }
+  for (const [name, member] of Object.entries(value)) {
+    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${written(member, depth + 1)}`
+  }
+  return `{${text}}`
+}
+
+function writtenNumber(value: number): string {
+  if (!Number.isFinite(value)) throw new TypeError('not a JSON number')
+  // for finite numbers the same text as JSON.stringify, minus zero included
+  return String(value)
 }
