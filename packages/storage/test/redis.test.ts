@@ -326,9 +326,12 @@ describe.skipIf(!hasRedis)('a Redis Cluster', () => {
       if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(StorageUnavailable)
     }
     await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
-    // Until the others have noticed, and longer.
-    await delay(4_000)
-    await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
+    // Until the others have noticed, and longer: never a list without the keys of the dead.
+    for (let i = 0; i < 40; i++) {
+      await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
+      await expect(store.list()).rejects.toThrow(StorageUnavailable)
+      await delay(100)
+    }
     await first?.restart()
     await vi.waitFor(async () => expect(await store.getMany(keys)).toEqual(keys.map(bytes)), {
       timeout: 20_000,

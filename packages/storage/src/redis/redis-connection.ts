@@ -73,9 +73,7 @@ export class RedisConnection {
 
   /** Runs commands on the one server, or on each master of the Cluster. The time limit holds for each of the commands. */
   async runOnMasters<T>(commands: (master: Redis) => Promise<T>): Promise<readonly T[]> {
-    return this.#answering(async () => {
-      return Promise.all(mastersOf(this.#client).map(commands))
-    })
+    return this.#answering(async () => Promise.all((await allMasters(this.#client)).map(commands)))
   }
 
   async #answering<T>(operation: () => Promise<T>): Promise<T> {
@@ -105,21 +103,24 @@ export class RedisConnection {
   }
 }
 
-function mastersOf(client: RedisClient): readonly Redis[] {
+/** The one server, or all masters of the Cluster: an error where one is missing, for what it holds would be overlooked. */
+async function allMasters(client: RedisClient): Promise<readonly Redis[]> {
   if (client instanceof Redis) return [client]
   const masters = client.nodes('master')
   if (masters.length === 0) throw new Error('no master of the Redis Cluster is known')
+  // A master that died is no longer among those we know. Those that live know how many there are, and whether slots are
+  // missing.
+  for (const info of await Promise.all(masters.map((master) => master.cluster('INFO')))) {
+    const size = Number(/cluster_size:(\d+)/.exec(info)?.[1])
+    if (!info.includes('cluster_state:ok') || !(size <= masters.length)) {
+      throw new Error('the Redis Cluster does not serve all slots')
+    }
+  }
   return masters
 }
 
 async function pingMasters(client: RedisClient): Promise<void> {
-  const masters = mastersOf(client)
-  await Promise.all(masters.map((master) => master.ping()))
-  if (client instanceof Redis) return
-  // A master that died is no longer among those we know; those that live know that its slots are missing.
-  for (const info of await Promise.all(masters.map((master) => master.cluster('INFO')))) {
-    if (!info.includes('cluster_state:ok')) throw new Error('the Redis Cluster does not serve all slots')
-  }
+  await Promise.all((await allMasters(client)).map((master) => master.ping()))
 }
 
 async function createClient(config: RedisConfig): Promise<RedisClient> {
