@@ -1,3 +1,19 @@
+export {
+  rootBundle,
+  type Validity,
+  type VirtualAmdRoots,
+  type VirtualCrlOptions,
+  type VirtualGeneration,
+  virtualAmdRoots,
+  virtualCrl,
+  virtualGenerations,
+} from './amd/authorities.ts'
+export {
+  type EndorsementDraft,
+  type EndorsementKind,
+  writeEndorsementCertificate,
+} from './amd/endorsement-key.ts'
+export type { ReportDraft, VirtualTcb } from './amd/report-writer.ts'
 export * from './csv/fake-hygon-key-service.ts'
 export {
   type CsvEvidenceDefect,
@@ -13,3 +29,14 @@ export {
 export * from './eventlog/guest-boot.ts'
 export { type TcgBank, type TcgEvent, tcgEventType } from './eventlog/tcg-event.ts'
 export * from './eventlog/virtual-event-log.ts'
+export * from './intel/index.ts'
+export { type EnclaveEvidenceOptions, enclaveEvidence } from './sgx/enclave-evidence.ts'
+export { type SnpDefect, type SnpDefectName, snpDefects, wrapHwid } from './snp/snp-defects.ts'
+export {
+  createVirtualSnpMachine,
+  type SnpEvidenceOptions,
+  type VirtualSnpMachine,
+  type VirtualSnpMachineOptions,
+} from './snp/virtual-snp-machine.ts'
+export { type TdEvidenceOptions, tdEvidence } from './tdx/td-evidence.ts'
+export { pem } from './x509/certificate-writer.ts'
