@@ -171,9 +171,13 @@ class RefreshingSource implements KeySource {
   async #keySet(): Promise<readonly VerificationKey[]> {
     if (this.#location.kind === 'file') return this.#usableKeys(requireKeySet(await this.#text()))
     const { url } = this.#location
-    const direct = await this.#keySetAt(url).catch((cause: unknown) => ({ cause }))
-    if (Array.isArray(direct)) return this.#usableKeys(direct)
-    return this.#usableKeys(await this.#discoveredKeySet(url, direct))
+    let members: JsonValue[]
+    try {
+      members = await this.#keySetAt(url)
+    } catch (notDirect) {
+      members = await this.#discoveredKeySet(url, notDirect)
+    }
+    return this.#usableKeys(members)
   }
 
   async #keySetAt(url: URL): Promise<JsonValue[]> {
@@ -188,9 +192,10 @@ class RefreshingSource implements KeySource {
     try {
       document = parseJson(await this.#fetch(discovery))
     } catch (cause) {
-      throw new KeySourceError(`neither a JWK set nor OpenID discovery (${messageOf(cause)})`, {
-        cause: notDirect,
-      })
+      throw new KeySourceError(
+        `no JWK set (${messageOf(notDirect)}) and no OpenID discovery (${messageOf(cause)})`,
+        { cause },
+      )
     }
     const address = isJsonObject(document) ? document.jwks_uri : undefined
     if (typeof address !== 'string' || !isWebAddress(address, this.#options.profile)) {
