@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,6 +25,9 @@ const genoa = join(vectors, 'snp/evidence-genoa-v3.json')
 /** Recorded with the evidence (vectors, snp/README.md). */
 const reportData =
   '7e7320889600c7ac133aea7b896c51f41026002982292a7369559796999c1bf929eef3ff23c46e858f0b1982f9a92b17c51b578d958cde6b0c92978f150cf9b0'
+/** Likewise (vectors, tdx/cases.json, `90c0-v5-ok`). */
+const tdReportData =
+  '945eaacf5abc1f719d8666a942fda03d1edcb4490277396093dc5a5289ab9f1e094aed63060cd4a4933a4dd537ed1255c9c79ecb3ed82cd1b486233e31c25c3a'
 const snp = ['verify', '--tee', 'snp', '--at', '2026-06-01T00:00:00Z', '--report-data']
 
 describe.skipIf(!haveVectors)('verify', () => {
@@ -70,6 +73,17 @@ describe.skipIf(!haveVectors)('verify', () => {
     const { status, stdout } = await kbsctl(args)
     expect(status).toBe(1)
     expect(JSON.parse(stdout).rejection).toMatchObject({ check: 'certificate-validity' })
+  })
+
+  it('verifies a quote with the collateral of its time', async () => {
+    const { status, stdout } = await kbsctl([
+      ...['verify', '--tee', 'tdx', '--json', '--at', '2026-03-01T00:00:00Z', '--report-data', tdReportData],
+      ...['--collateral', join(vectors, 'tdx/collateral/tdx-90c06f000000-2026-02.json')],
+      join(vectors, 'tdx/evidence-90c0.json'),
+    ])
+    expect(status).toBe(0)
+    const claims = JSON.parse(await readFile(join(vectors, 'tdx/claims/90c0.claims.json'), 'utf8'))
+    expect(JSON.parse(stdout).evidence[0].claims).toEqual(claims)
   })
 
   it('has no collateral but what it is given', async () => {
