@@ -14,6 +14,14 @@ export {
   writeEndorsementCertificate,
 } from './amd/endorsement-key.ts'
 export type { ReportDraft, VirtualTcb } from './amd/report-writer.ts'
+export { azureSnpDefects } from './az-snp-vtpm/azure-snp-defects.ts'
+export {
+  type AzureSnpDefectName,
+  type AzureSnpEvidenceOptions,
+  createVirtualAzureSnpVm,
+  type VirtualAzureSnpVm,
+  type VirtualAzureSnpVmOptions,
+} from './az-snp-vtpm/virtual-azure-snp-vm.ts'
 export * from './csv/fake-hygon-key-service.ts'
 export {
   type CsvEvidenceDefect,
@@ -39,4 +47,13 @@ export {
   type VirtualSnpMachineOptions,
 } from './snp/virtual-snp-machine.ts'
 export { type TdEvidenceOptions, tdEvidence } from './tdx/td-evidence.ts'
+export { writeHclReport } from './vtpm/hcl-report-writer.ts'
+export { marshalSignature } from './vtpm/tpm-quote-writer.ts'
+export {
+  createVirtualVtpm,
+  type VirtualVtpm,
+  type VtpmDefect,
+  type VtpmDefectName,
+  vtpmDefects,
+} from './vtpm/virtual-vtpm.ts'
 export { pem } from './x509/certificate-writer.ts'

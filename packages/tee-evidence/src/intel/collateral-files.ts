@@ -38,7 +38,7 @@ export function storedName(name: string): string {
 
 /** @returns undefined when the document is not there; throws when the file is damaged or too large */
 export async function readStored(
-  files: CollateralFiles,
+  files: Pick<CollateralFiles, 'read'>,
   name: string,
 ): Promise<StoredCollateral | undefined> {
   const bytes = await files.read(storedName(name))
