@@ -86,8 +86,7 @@ async function evaluate(
 }
 
 function referenceValueName({ args: [name] }: ExternalCall): string {
-  if (typeof name !== 'string')
-    throw new AttestationPolicyError('query_reference_value needs the name as a string')
+  if (typeof name !== 'string') throw new TypeError('the engine passes on names that are strings only')
   return name
 }
 

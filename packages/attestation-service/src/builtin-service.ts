@@ -111,7 +111,7 @@ export async function createAttestationService(
       return { hash: 'sha384', announce: false }
     },
     setPolicy: async (id, rego) => {
-      for (const lack of await available(() => policies.set(id, rego))) onNotice(`policy ${id}: ${lack}`)
+      for (const doubt of await available(() => policies.set(id, rego))) onNotice(`policy ${id}: ${doubt}`)
     },
     getPolicy: (id) => available(() => policies.get(id)),
     listPolicies: () => available(() => policies.list()),

@@ -1,4 +1,9 @@
-import { type CompiledPolicy, compilePolicy, PolicyCompileError } from '@passport-kbs/policy'
+import {
+  type CompiledPolicy,
+  compilePolicy,
+  PolicyCompileError,
+  QUERY_REFERENCE_VALUE,
+} from '@passport-kbs/policy'
 import { decodeUtf8, encodeUtf8 } from '@passport-kbs/protocol'
 import { type DerivedValue, deriveFromStore, type KeyValueStore } from '@passport-kbs/storage'
 import { AttestationPolicyError, InvalidPolicyId } from './attestation-service.ts'
@@ -6,7 +11,7 @@ import { policyIdOf, policyKey } from './default-policies.ts'
 
 /** Attestation policies by id, class suffix included (`default_cpu`). */
 export interface PolicyStore {
-  /** Compiles, then stores. Throws `InvalidPolicyId` and `PolicyCompileError`. Answers what the policy lacks. */
+  /** Compiles, then stores. Throws `InvalidPolicyId` and `PolicyCompileError`. Answers what is doubtful about it. */
   set(id: string, rego: string): Promise<readonly string[]>
   get(id: string): Promise<string | undefined>
   list(): Promise<readonly string[]>
@@ -23,7 +28,6 @@ export interface PolicyStoreOptions {
 
 export const trustClaimsRule = 'data.policy.trust_claims'
 export const extensionsRule = 'data.policy.extensions'
-export const referenceValueFunction = 'query_reference_value'
 
 const idForm = /^[A-Za-z0-9._-]{1,128}$/
 
@@ -41,7 +45,7 @@ export function createPolicyStore(store: KeyValueStore, options: PolicyStoreOpti
       await store.set(policyKey(id), encodeUtf8(rego))
       // a new one, since the old may just be reading what was there before
       compiledById.delete(id)
-      return missingRules(policy)
+      return doubts(policy)
     },
     get: async (id) => {
       assertPolicyId(id)
@@ -66,9 +70,7 @@ export function assertPolicyId(id: string): void {
 
 /** @throws PolicyCompileError with line and column of every fault. */
 export function compileAttestationPolicy(id: string, rego: string): CompiledPolicy {
-  return compilePolicy([{ file: policyKey(id), text: rego }], {
-    externals: [{ name: referenceValueFunction, arity: 1 }],
-  })
+  return compilePolicy([{ file: policyKey(id), text: rego }], { externals: [QUERY_REFERENCE_VALUE] })
 }
 
 function compileStored(id: string, bytes: Uint8Array | undefined): CompiledPolicy {
@@ -83,8 +85,8 @@ function compileStored(id: string, bytes: Uint8Array | undefined): CompiledPolic
   }
 }
 
-function missingRules(policy: CompiledPolicy): readonly string[] {
-  return policy.rulePaths.includes(trustClaimsRule)
-    ? []
-    : [`the policy has no rule ${trustClaimsRule}: tokens will have the status "none"`]
+function doubts(policy: CompiledPolicy): readonly string[] {
+  const found = policy.warnings.map(({ message, location }) => `line ${location.line}: ${message}`)
+  if (policy.rulePaths.includes(trustClaimsRule)) return found
+  return [`there is no rule ${trustClaimsRule}: tokens will have the status "none"`, ...found]
 }
