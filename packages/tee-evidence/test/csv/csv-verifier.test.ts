@@ -8,6 +8,7 @@ import {
   virtualCsvMeasure,
   virtualEventLog,
 } from '@passport-kbs/testing'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   type CsvVerifierOptions,
@@ -460,5 +461,33 @@ describe('a V1 report', () => {
     const [entry] = await verify(shifted, {}, { now: request.now })
     expect(entry?.claims.policy).toMatchObject({ api_minor: 0x40 })
     expect(entry?.claims.measure).not.toBe(Buffer.from(virtualCsvMeasure).toString('hex'))
+  })
+})
+
+describe('whatever the input', () => {
+  it('is rejected by a named check, never by another exception', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.jsonValue({ maxDepth: 6 }), async (value) => {
+        expect(await rejection(value as JsonValue)).toMatchObject({ check: 'evidence-format' })
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  it.each([1, 2] as const)('no signed byte of a V%d report can change', async (version) => {
+    const evidence = chip.evidence({ ...evidenceOptions, version })
+    const report = evidence.attestation_report as JsonObject
+    const signed = version === 1 ? 180 : 1024
+    await fc.assert(
+      fc.asyncProperty(fc.nat(signed - 1), fc.integer({ min: 1, max: 255 }), async (at, difference) => {
+        const data = (report.data as number[]).map((byte, offset) =>
+          offset === at ? byte ^ difference : byte,
+        )
+        const error = await rejection({ ...evidence, attestation_report: { ...report, data } })
+        // signer usage and algorithm are read before the signature is verified
+        expect(['report-signature', 'report-algorithm']).toContain(error.check)
+      }),
+      { numRuns: 40 },
+    )
   })
 })
