@@ -56,7 +56,7 @@ function addConfigCommands(program: Command, terminal: Terminal): void {
     .addOption(choice('--allow-all', 'release to any attested guest', 'allowAll'))
     .addOption(choice('--deny-all', 'release nothing', 'denyAll'))
     .addOption(choice('--affirming', 'release if no part of the evidence was found wanting', 'affirming'))
-    .addOption(choice('--default', 'what a new server starts with', 'default'))
+    .addOption(choice('--default', "Trustee's default: release unless the evidence is a sample", 'default'))
     .action(async (_options, command: Action<SetResourcePolicyOptions>) => {
       const { setResourcePolicy } = await import('./commands/set-resource-policy.ts')
       await setResourcePolicy(terminal, command.optsWithGlobals())

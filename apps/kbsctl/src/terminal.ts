@@ -15,8 +15,12 @@ export class CommandFailed extends Error {
   override readonly name = 'CommandFailed'
 }
 
-/** The terminal of this process. */
+/** The terminal of this process. A reader that has seen enough (`| head`) ends it without a word. */
 export function processTerminal(): Terminal {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit()
+  })
   return {
     out: (line) => process.stdout.write(`${line}\n`),
     err: (line) => process.stderr.write(`${line}\n`),

@@ -143,8 +143,10 @@ describe('config', () => {
       stdout: '',
       stderr: 'Error: cannot read missing: ENOENT\n',
     })
-    const gone = await kbsctl(['--url', 'http://127.0.0.1:9', 'config', 'get-reference-value', '--id', 'x'])
-    expect(gone).toMatchObject({ status: 1, stdout: '' })
+    const gone = await startBroker()
+    await gone.close()
+    const outcome = await kbsctl(['--url', gone.url, 'config', 'get-reference-value', '--id', 'x'])
+    expect(outcome).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('ECONNREFUSED') })
   })
 })
 

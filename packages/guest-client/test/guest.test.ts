@@ -110,8 +110,13 @@ describe('the handshake', () => {
   })
 
   it('reports a server that is not there, or does not answer in time', async () => {
-    const gone = createGuest({ kbsUrl: 'http://127.0.0.1:9', attester: sampleAttester(), attempts: 1 })
-    expect(await failure(gone.attest())).toMatchObject({ code: 'unreachable' })
+    const closed = await startTranscriptServer()
+    await closed.close()
+    const gone = createGuest({ kbsUrl: closed.url, attester: sampleAttester(), attempts: 1 })
+    expect(await failure(gone.attest())).toMatchObject({
+      code: 'unreachable',
+      message: expect.stringContaining('ECONNREFUSED'),
+    })
     const silent = createGuest({
       kbsUrl: 'http://kbs.test',
       attester: sampleAttester(),

@@ -9,7 +9,7 @@ export interface SetResourcePolicyOptions extends AdminOptions {
   readonly allowAll?: boolean
   readonly denyAll?: boolean
   readonly affirming?: boolean
-  /** The policy that a new server starts with. `kbs-client` sends its deny-all policy here. */
+  /** Trustee's default policy. `kbs-client` sends its deny-all policy here. */
   readonly default?: boolean
 }
 
