@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import type { ServedCollateral, ServedDocument } from './collateral.ts'
 
@@ -28,8 +28,8 @@ export interface PcsServerOptions {
 export interface VirtualPcs {
   /** `http://127.0.0.1:port`. */
   readonly url: string
-  /** Paths with query of all requests so far, in order. */
-  readonly requests: readonly string[]
+  /** Paths with query of all requests so far, in order; a test may empty it. */
+  readonly requests: string[]
   /** What a platform gets from now on; a TEE and FMSPC without any get 404. */
   serve(tee: 'tdx' | 'sgx', fmspc: string, ca: 'platform' | 'processor', collateral: ServedCollateral): void
   /** Fails from now on, for paths that contain `where`; undefined ends it. */
@@ -42,13 +42,13 @@ export async function startVirtualPcs({ crlEncoding = 'der' }: PcsServerOptions 
   const documents = new Map<string, ServedDocument>()
   const requests: string[] = []
   let failing: { failure: PcsFailure; where: string } | undefined
-  const app = new Hono()
+  const app = new Hono<{ Bindings: HttpBindings }>()
   app.get('*', async (c) => {
     const { pathname, search } = new URL(c.req.url)
     requests.push(pathname + search)
     const failure = failing !== undefined && c.req.url.includes(failing.where) ? failing.failure : undefined
     const document = documents.get(documentPath(c))
-    if (failure !== undefined) return failedAnswer(failure, document)
+    if (failure !== undefined) return failedAnswer(failure, document, () => c.env.incoming.socket.destroy())
     return document === undefined ? c.text('not found', 404) : answer(pathname, document, crlEncoding)
   })
   const server = createServer(getRequestListener(app.fetch))
@@ -99,6 +99,7 @@ function answer(path: string, { body, issuerChain }: ServedDocument, crlEncoding
 function failedAnswer(
   failure: PcsFailure,
   document: ServedDocument | undefined,
+  hangUp: () => void,
 ): Response | Promise<Response> {
   const body = Buffer.from(document?.body ?? new Uint8Array())
   const chain = { 'TCB-Info-Issuer-Chain': '%zz', 'SGX-Enclave-Identity-Issuer-Chain': '%zz' }
@@ -115,7 +116,12 @@ function failedAnswer(
       )
     case 'reset':
       return new Response(
-        stream(async (count) => (count === 0 ? body.subarray(0, 10) : Promise.reject(new Error('reset')))),
+        stream(async (count) => {
+          if (count === 0) return body.subarray(0, 10)
+          hangUp()
+          return undefined
+        }),
+        { headers: { 'Content-Length': String(body.length) } },
       )
     case 'oversize':
       return new Response(
