@@ -1,3 +1,4 @@
+import { DownloadRefused, download, type Fetch } from '../amd/kds/download.ts'
 import { isChipId } from './csv-evidence.ts'
 import {
   type HygonCertificateSource,
@@ -7,12 +8,6 @@ import {
 
 /** Hygon's public key service. */
 export const hygonKeyServiceUrl = 'https://cert.hygon.cn/'
-
-/** The part of the Fetch standard that the client needs. */
-export type Fetch = (
-  url: string,
-  init: { readonly signal: AbortSignal; readonly redirect: 'error' },
-) => Promise<Pick<Response, 'status' | 'body'>>
 
 export interface HygonKeyServiceOptions {
   readonly fetch: Fetch
@@ -47,11 +42,8 @@ export function hygonKeyService({
       }
       underWay += 1
       try {
-        const certificates = await download(fetch, requestUrl(url, chipId), timeoutMs)
+        const certificates = await hskCekAt(fetch, requestUrl(url, chipId), timeoutMs)
         return certificates === undefined ? undefined : hskCekOffer(certificates)
-      } catch (cause) {
-        if (cause instanceof HygonCertificatesUnavailable) throw cause
-        throw new HygonCertificatesUnavailable('the key service could not be asked', { cause })
       } finally {
         underWay -= 1
       }
@@ -65,35 +57,12 @@ function requestUrl(base: string, chipId: string): string {
   return url.href
 }
 
-async function download(fetch: Fetch, url: string, timeoutMs: number): Promise<Uint8Array | undefined> {
-  const signal = AbortSignal.timeout(timeoutMs)
-  const response = await fetch(url, { signal, redirect: 'error' })
-  if (response.status === 200 && response.body !== null) return await limitedBody(response.body, signal)
-  await response.body?.cancel()
-  if (response.status === 404 || response.status === 410) return undefined
-  throw new HygonCertificatesUnavailable(`the key service answered ${response.status}`)
-}
-
-/** The whole body, or a failure as soon as it is too large or too slow. */
-async function limitedBody(body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<Uint8Array> {
-  const reader = body.getReader()
-  const stop = () => void reader.cancel(signal.reason).catch(() => {})
-  signal.addEventListener('abort', stop, { once: true })
-  const chunks: Uint8Array[] = []
-  let size = 0
+/** Undefined when the service says that it does not know the chip. */
+async function hskCekAt(fetch: Fetch, url: string, timeoutMs: number): Promise<Uint8Array | undefined> {
   try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (signal.aborted) throw new HygonCertificatesUnavailable('the key service is too slow')
-      if (done) return Buffer.concat(chunks)
-      size += value.length
-      if (size > maxAnswerBytes) {
-        stop()
-        throw new HygonCertificatesUnavailable(`the key service answered more than ${maxAnswerBytes} bytes`)
-      }
-      chunks.push(value)
-    }
-  } finally {
-    signal.removeEventListener('abort', stop)
+    return await download(fetch, url, maxAnswerBytes, timeoutMs)
+  } catch (error) {
+    if (error instanceof DownloadRefused && (error.status === 404 || error.status === 410)) return undefined
+    throw new HygonCertificatesUnavailable('the key service could not be asked', { cause: error })
   }
 }
