@@ -39,7 +39,14 @@ export { type TcgBank, type TcgEvent, tcgEventType } from './eventlog/tcg-event.
 export * from './eventlog/virtual-event-log.ts'
 export * from './intel/index.ts'
 export { type EnclaveEvidenceOptions, enclaveEvidence } from './sgx/enclave-evidence.ts'
-export { type SnpDefect, type SnpDefectName, snpDefects, wrapHwid } from './snp/snp-defects.ts'
+export {
+  type SnpDefect,
+  type SnpDefectName,
+  snpDefects,
+  snpLeafDefects,
+  snpReportDefects,
+  wrapHwid,
+} from './snp/snp-defects.ts'
 export {
   createVirtualSnpMachine,
   type SnpEvidenceOptions,

@@ -74,7 +74,8 @@ function pointOf(leaf: EndorsementDraft): Buffer {
 
 const hour = 60 * 60 * 1000
 
-const reportDefects = {
+/** Reports that firmware signs although they should not be accepted. */
+export const snpReportDefects = {
   'report-version-2': {
     report: (report) => {
       report.version = 2
@@ -334,7 +335,8 @@ const tableDefects = {
   },
 } as const satisfies Readonly<Record<string, SnpDefect>>
 
-const leafDefects = {
+/** Leaf certificates that AMD signs although they should not be accepted. */
+export const snpLeafDefects = {
   'vek-of-other-product': {
     leaf: (leaf, machine) => {
       leaf.issuerKey = authorityKey(otherGeneration[machine.generation], intermediateRole(machine))
@@ -452,11 +454,11 @@ const leafDefects = {
 
 /** Every defect by name. */
 export const snpDefects = {
-  ...reportDefects,
+  ...snpReportDefects,
   ...signatureDefects,
   ...shapeDefects,
   ...tableDefects,
-  ...leafDefects,
+  ...snpLeafDefects,
 } as const satisfies Readonly<Record<string, SnpDefect>>
 
 export type SnpDefectName = keyof typeof snpDefects
