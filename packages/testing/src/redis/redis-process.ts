@@ -40,6 +40,12 @@ function isFree(port: number): Promise<boolean> {
   })
 }
 
+/** What runs now, so that a test that ends by an exception leaves no server behind. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /** One server process: `stop` ends it in good order, `kill` as a crash would, `pause` makes it silent. */
 export class RedisProcess {
   readonly #program: string
@@ -62,6 +68,8 @@ export class RedisProcess {
       })
     }
     this.#child = child
+    running.add(child)
+    child.once('exit', () => running.delete(child))
     const deadline = performance.now() + START_TIMEOUT_MS
     while (!(await this.#ready())) {
       if (child.exitCode !== null || performance.now() > deadline) {
