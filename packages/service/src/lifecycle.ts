@@ -52,6 +52,8 @@ export async function runUntilSignal(
     await server.close({ graceMs })
     await options.onClose?.()
     logger.info('stopped')
+    // whatever still holds the process has had its chance
+    setTimeout(() => process.exit(0), 1_000).unref()
   } finally {
     clearTimeout(hardLimit)
     process.off('SIGTERM', impatient).off('SIGINT', impatient)

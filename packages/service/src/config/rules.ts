@@ -191,6 +191,25 @@ export function isAcceptableKeySource(source: string, profile: RawConfig['profil
   return scheme === 'https' || (scheme === 'http' && profile === 'development' && isLoopback(hostname))
 }
 
+/** What the schema knows, so that a file of Trustee is understood, but no program of this version serves. */
+const availableToday: Rule = ({ plugins, attestation_service: service }, program) => {
+  const missing = plugins.flatMap((plugin, index) => {
+    if (program === 'kbs-attest') return []
+    if (plugin.name !== 'resource')
+      return [notAvailable(`plugins[${index}].name`, plugin.name, 'Remove the entry')]
+    const backend = plugin.storage_backend_type
+    if (backend === 'KvStorage') return []
+    return [notAvailable(`plugins[${index}].storage_backend_type`, backend, 'Use "KvStorage"')]
+  })
+  if (program === 'kbs-resource' || service.type !== 'coco_as_builtin') return missing
+  const { type } = service.rvps_config
+  if (type === 'BuiltIn') return missing
+  return [...missing, notAvailable('attestation_service.rvps_config.type', type, 'Use "BuiltIn"')]
+}
+
+const notAvailable = (path: string, value: string, remedy: string): ConfigProblem =>
+  problem(path, `"${value}" is not available in this version`, remedy)
+
 const productionOnly: Rule = (config) => {
   if (config.profile !== 'production') return []
   const development = 'or set profile = "development"'
@@ -250,6 +269,7 @@ const rules: readonly Rule[] = [
   vaultToken,
   passportTrust,
   keySources,
+  availableToday,
   productionOnly,
 ]
 

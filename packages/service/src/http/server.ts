@@ -57,10 +57,8 @@ export async function createHttpServer(options: {
     listener(app, httpServer, logger, () => draining),
   )
   const proxies = createProxyTrust(httpServer.trustedProxies)
-  for (const server of servers) {
-    answerBrokenRequests(server, logger)
-    limitConnections(server, httpServer, proxies)
-  }
+  for (const server of servers) answerBrokenRequests(server, logger)
+  const connections = servers.map((server) => watchConnections(server, httpServer, proxies))
   const certificates = await watchCertificates(
     servers,
     httpServer,
@@ -83,7 +81,11 @@ export async function createHttpServer(options: {
     async close({ graceMs = httpServer.drainTimeoutMs } = {}) {
       draining = true
       certificates.stop()
-      await Promise.all(servers.map((server) => drain(server, graceMs)))
+      const cut = setTimeout(() => {
+        for (const list of connections) list.cut()
+      }, graceMs)
+      await Promise.all(servers.map(drain))
+      clearTimeout(cut)
     },
   }
 }
@@ -104,7 +106,15 @@ async function makeServers(config: HttpServerConfig, onRequest: Listener): Promi
   if (config.insecureHttp)
     return config.sockets.map(() => prepared(createServer(limits, onRequest), config, onRequest))
   const { key, cert } = await readTlsMaterial(config)
-  const secure = { ...limits, ...tlsParameters(config), key, cert, ALPNProtocols: ['http/1.1'] }
+  const handshakeTimeout = config.headerTimeoutMs
+  const secure = {
+    ...limits,
+    ...tlsParameters(config),
+    key,
+    cert,
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout,
+  }
   return config.sockets.map(() => prepared(createTlsServer(secure, onRequest), config, onRequest))
 }
 
@@ -148,24 +158,39 @@ function listener(
   }
 }
 
-/** Connections of one client at once; a trusted proxy speaks for many. */
-function limitConnections(server: Server, config: HttpServerConfig, proxies: ProxyTrust): void {
-  const open = new Map<string, number>()
+/** The connections of a server, TLS handshakes under way included, which node's own list does not have. */
+interface Connections {
+  /** Destroys all that are open, and all that come. */
+  cut(): void
+}
+
+/** Limits the connections of one client at once; a trusted proxy speaks for many. */
+function watchConnections(server: Server, config: HttpServerConfig, proxies: ProxyTrust): Connections {
+  const open = new Set<Socket>()
+  const perClient = new Map<string, number>()
+  let isCut = false
   server.on('connection', (socket: Socket) => {
     const client = proxies.clientAddress(socket.remoteAddress, undefined)
-    if (proxies.isTrusted(client)) return
-    const before = open.get(client) ?? 0
-    if (before >= config.maxConnectionsPerClient) {
+    const count = (perClient.get(client) ?? 0) + 1
+    if (isCut || (count > config.maxConnectionsPerClient && !proxies.isTrusted(client))) {
       socket.destroy()
       return
     }
-    open.set(client, before + 1)
+    open.add(socket)
+    perClient.set(client, count)
     socket.once('close', () => {
-      const left = (open.get(client) ?? 1) - 1
-      if (left === 0) open.delete(client)
-      else open.set(client, left)
+      open.delete(socket)
+      const left = (perClient.get(client) ?? 1) - 1
+      if (left === 0) perClient.delete(client)
+      else perClient.set(client, left)
     })
   })
+  return {
+    cut() {
+      isCut = true
+      for (const socket of open) socket.destroy()
+    },
+  }
 }
 
 /** Takes a changed certificate into use without a restart. Files are compared, not watched: mounts swap links. */
@@ -211,13 +236,10 @@ function urlOf(server: Server, insecure: boolean): string {
   return `${insecure ? 'http' : 'https'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
-function drain(server: Server, graceMs: number): Promise<void> {
+/** Resolves when the last connection has ended. */
+function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-    server.close(() => {
-      clearTimeout(cut)
-      resolve()
-    })
+    server.close(() => resolve())
     server.closeIdleConnections()
   })
 }

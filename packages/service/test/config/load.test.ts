@@ -296,24 +296,50 @@ storage_type = "local_fs"
 [[plugins]]
 name = "ResourceStorage"
 storage_backend_type = "kvstorage"
-[[plugins]]
-name = "ExternalPlugin"
-backends = [{ name = "echo", endpoint = "http://127.0.0.1:1", tls_mode = "x" }]
 `)
     expect(config.attestationService.type).toBe('coco_as_grpc')
     expect(config.storage.data).toEqual({
       type: 'LocalFs',
       dirPath: '/opt/confidential-containers/storage/local_fs',
     })
-    expect(config.plugins.map(({ name }) => name)).toEqual(['resource', 'external'])
-    expect(config.warnings.join()).toMatch(/plugins\[1\]\.backends\[0\]\.tls_mode is ignored/)
+    expect(config.plugins).toEqual([{ name: 'resource', storageBackendType: 'KvStorage' }])
   })
 
   it('do not make ours of names that only look alike', () => {
-    expect(parse(`${minimal}[tee_keys]\nallow_rsa1_5 = true\n`).teeKeys).toEqual({
-      allowRsa15: true,
-      allowMlKem: true,
-    })
+    expect(
+      parse(`${minimal}[tee_keys]
+allow_rsa1_5 = true
+allow_ml_kem = true
+`).teeKeys,
+    ).toEqual({ allowRsa15: true, allowMlKem: true })
+  })
+})
+
+describe('what Trustee has and this version has not', () => {
+  it.each([
+    ['[[plugins]]\nname = "Sample"\n', 'plugins[0].name'],
+    ['[[plugins]]\nname = "provisioner"\n', 'plugins[0].name'],
+    [
+      '[[plugins]]\nname = "external"\nbackends = [{ name = "e", endpoint = "http://e", tls_mode = "x" }]\n',
+      'plugins[0].name',
+    ],
+    [
+      '[[plugins]]\nname = "resource"\nstorage_backend_type = "vault"\nvault_url = "https://v"\ntoken = "t"\n',
+      'plugins[0].storage_backend_type',
+    ],
+    ['[attestation_service.rvps_config]\ntype = "GrpcRemote"\n', 'attestation_service.rvps_config.type'],
+  ])('is refused rather than ignored: %j', (toml, path) => {
+    expect(problemsOf(minimal + toml)).toContainEqual(
+      expect.objectContaining({ path, problem: expect.stringMatching(/is not available in this version/) }),
+    )
+  })
+
+  it('is not looked at by a program that it does not concern', () => {
+    expect(parse(`${minimal}[[plugins]]\nname = "sample"\n`, 'kbs-attest').warnings.join()).toMatch(
+      /plugins have no effect/,
+    )
+    const rvps = `${trusting}[attestation_service.rvps_config]\ntype = "GrpcRemote"\n`
+    expect(parse(rvps, 'kbs-resource').warnings.join()).toMatch(/attestation_service has no effect/)
   })
 })
 
@@ -397,10 +423,6 @@ describe('the production profile', () => {
     [open, 'admin.authorization_mode'],
     [`${minimal}[attestation_token]\ninsecure_header_jwk = true\n`, 'attestation_token.insecure_header_jwk'],
     [`${minimal}[policy]\ndefault_policy = "allow-all"\n`, 'policy.default_policy'],
-    [
-      `${minimal}[[plugins]]\nname="resource"\nstorage_backend_type="Vault"\nvault_url="https://v"\ntoken="t"\nverify_ssl=false\n`,
-      'plugins[0].verify_ssl',
-    ],
   ])('refuses %j, which the development profile takes with a warning', (toml, path) => {
     expect(problemsOf(toml).map((problem) => problem.path)).toContain(path)
     expect(problemsOf(toml).find((problem) => problem.path === path)?.remedy).toMatch(

@@ -65,6 +65,15 @@ function expectProblem(answer: RawAnswer, status: number, type: string): void {
   expect(body.instance).toBe(`urn:uuid:${answer.headers['x-request-id']}`)
 }
 
+async function tlsFiles(identity: TestIdentity): Promise<{ toml: string; key: string; cert: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'kbs-tls-'))
+  const key = join(folder, 'key.pem')
+  const cert = join(folder, 'cert.pem')
+  await writeFile(key, identity.keyPem)
+  await writeFile(cert, identity.pem)
+  return { toml: `insecure_http = false\nprivate_key = "${key}"\ncertificate = "${cert}"\n`, key, cert }
+}
+
 describe('the size of a request', () => {
   it('may be 120 KiB of header, as passports with device evidence need (spec 01 §0.9)', async () => {
     const { port } = await serve()
@@ -248,6 +257,23 @@ describe('closing', () => {
   })
 })
 
+describe('a TLS handshake', () => {
+  it('that never ends is given up, and does not hold up the end of the service', async () => {
+    const { server: identity } = makeServerIdentity()
+    const { server, port } = await serve(`${(await tlsFiles(identity)).toml}header_timeout_ms = 60000`)
+    const socket = connectPlain(port, '127.0.0.1')
+    socket.on('error', () => {})
+    await new Promise((resolve) => socket.once('connect', resolve))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const start = performance.now()
+    await server.close({ graceMs: 50 })
+    expect(performance.now() - start).toBeLessThan(2_000)
+    const impatient = await serve(`${(await tlsFiles(identity)).toml}header_timeout_ms = 100`)
+    const slow = connectPlain(impatient.port, '127.0.0.1')
+    await new Promise((resolve) => slow.once('close', resolve))
+  })
+})
+
 describe('connections', () => {
   it('are limited for each client', async () => {
     const { port } = await serve('max_connections_per_client = 2')
@@ -267,15 +293,6 @@ describe('connections', () => {
 })
 
 describe('TLS', () => {
-  async function tlsFiles(identity: TestIdentity): Promise<{ toml: string; key: string; cert: string }> {
-    const folder = await mkdtemp(join(tmpdir(), 'kbs-tls-'))
-    const key = join(folder, 'key.pem')
-    const cert = join(folder, 'cert.pem')
-    await writeFile(key, identity.keyPem)
-    await writeFile(cert, identity.pem)
-    return { toml: `insecure_http = false\nprivate_key = "${key}"\ncertificate = "${cert}"\n`, key, cert }
-  }
-
   function handshake(port: number, options: ConnectionOptions): Promise<TLSSocket> {
     return new Promise((resolve, reject) => {
       const socket = connectTls({ port, host: '127.0.0.1', ...options }, () => resolve(socket))
