@@ -1,4 +1,6 @@
-import { readFileSync, statSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { type Program, parseConfig } from '@passport-kbs/service'
 import { parse as parseToml } from 'smol-toml'
@@ -118,6 +120,31 @@ it('the two Trustees agree on issuer and audience, and share nothing else', () =
   })
   const files = (name: string) => Object.values(readCompose(name).secrets).map(({ file }) => file)
   expect(files('trustee1').filter((file) => files('trustee2').includes(file))).toEqual([])
+})
+
+describe.each(deployments)('the bundle in the image for %s', (name, program) => {
+  it('starts as one file, and refuses a configuration that is not there', () => {
+    const app = resolve(folder, '../apps', program)
+    const { scripts } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'))
+    const [, banner = ''] = /--banner:js="([^"]+)"/.exec(text('Dockerfile')) ?? []
+    const output = mkdtempSync(join(tmpdir(), 'kbs-bundle-'))
+    const bundle = join(output, 'main.mjs')
+    // The program's own build script with the Dockerfile's addition, but into a folder that is ours.
+    const [, ...args] = scripts.build
+      .split(' ')
+      .filter((arg: string) => !/^--(outfile|sourcemap|log-level)/.test(arg))
+    const esbuild = resolve(folder, '../node_modules/esbuild/bin/esbuild')
+    execFileSync(esbuild, [...args, `--banner:js=${banner}`, `--outfile=${bundle}`, '--log-level=error'], {
+      cwd: app,
+    })
+    const run = spawnSync(process.execPath, [bundle, '--config-file', `/nowhere/${name}.toml`], {
+      encoding: 'utf8',
+      cwd: output,
+    })
+    rmSync(output, { recursive: true })
+    expect(run.status).not.toBe(0)
+    expect(run.stdout + run.stderr).toContain(`/nowhere/${name}.toml: the file cannot be read (ENOENT)`)
+  })
 })
 
 describe('docker/Dockerfile', () => {
