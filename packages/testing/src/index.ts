@@ -13,6 +13,13 @@ export {
   type EndorsementKind,
   writeEndorsementCertificate,
 } from './amd/endorsement-key.ts'
+export {
+  currentCrl,
+  type FakeKds,
+  type FakeKdsOptions,
+  type KdsFailure,
+  startFakeKds,
+} from './amd/fake-kds.ts'
 export type { ReportDraft, VirtualTcb } from './amd/report-writer.ts'
 export { azureSnpDefects } from './az-snp-vtpm/azure-snp-defects.ts'
 export {
@@ -22,6 +29,13 @@ export {
   type VirtualAzureSnpVm,
   type VirtualAzureSnpVmOptions,
 } from './az-snp-vtpm/virtual-azure-snp-vm.ts'
+export { azureTdxDefects } from './az-tdx-vtpm/azure-tdx-defects.ts'
+export {
+  type AzureTdxDefectName,
+  type AzureTdxEvidenceOptions,
+  createVirtualAzureTdxVm,
+  type VirtualAzureTdxVm,
+} from './az-tdx-vtpm/virtual-azure-tdx-vm.ts'
 export * from './csv/fake-hygon-key-service.ts'
 export {
   type CsvEvidenceDefect,
