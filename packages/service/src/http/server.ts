@@ -236,10 +236,13 @@ function urlOf(server: Server, insecure: boolean): string {
   return `${insecure ? 'http' : 'https'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
-/** Resolves when the last connection has ended. */
+/** Resolves when the last connection has ended; a kept one ends as soon as its answer has been sent. */
 function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
+    const sweep = setInterval(() => server.closeIdleConnections(), 25)
+    server.close(() => {
+      clearInterval(sweep)
+      resolve()
+    })
   })
 }
