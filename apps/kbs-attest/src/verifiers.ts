@@ -50,7 +50,9 @@ export async function openVerifiers(
     createTpmVerifier(),
     ...(await intelVerifiers(config)),
     await hygonVerifier(config, logger),
-    ...(profile === 'development' ? [createSampleVerifier(), createSampleDeviceVerifier()] : []),
+    ...(profile === 'development'
+      ? [createSampleVerifier({ enabled: true }), createSampleDeviceVerifier({ enabled: true })]
+      : []),
   ]
   return new Map(verifiers.map((verifier) => [verifier.tee, verifier]))
 }

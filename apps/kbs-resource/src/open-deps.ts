@@ -1,13 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { presets } from '@passport-kbs/policy'
-import {
-  type Config,
-  ConfigError,
-  createPassportVerifier,
-  type OwnKeys,
-  type SharedDeps,
-} from '@passport-kbs/service'
+import { type Config, createPassportVerifier, type OwnKeys, type SharedDeps } from '@passport-kbs/service'
 import { openStorage } from '@passport-kbs/storage'
 import type { ResourceDeps } from './deps.ts'
 import { openResourcePolicy } from './resource-policy.ts'

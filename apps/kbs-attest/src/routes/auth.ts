@@ -7,6 +7,7 @@ import {
   problems,
 } from '@passport-kbs/protocol'
 import { jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import { SessionLimit } from '@passport-kbs/storage'
 import type { AttestDeps } from '../deps.ts'
 import { sessionCookie } from '../session-cookie.ts'
 
@@ -38,7 +39,12 @@ async function challenge(deps: AttestDeps, request: KbsRequest): Promise<Respons
   const now = deps.now()
   const expiresAt = new Date(now.getTime() + deps.sessionLifetimeMs)
   const nonce = encodeBase64(deps.randomBytes(32))
-  const id = await deps.sessions.create({ tee, nonce, hashAlgorithm: hash }, expiresAt)
+  const id = await deps.sessions
+    .create({ tee, nonce, hashAlgorithm: hash }, expiresAt)
+    .catch((cause: unknown) => {
+      if (cause instanceof SessionLimit) throw problems.serviceUnavailable(cause, 30)
+      throw cause
+    })
   return jsonAnswer(challengeBody(nonce, announce ? hash : undefined), {
     'set-cookie': sessionCookie(id, expiresAt, now, deps.secureCookies),
   })
