@@ -269,7 +269,7 @@ export const attestationTokenSchema = z.strictObject({
     .describe('Ours: value that must be in `aud` of every passport, whoever issued it.'),
   jwks_refresh_seconds: count(10, 86_400)
     .default(300)
-    .describe('Ours: interval at which https key sources are read again.'),
+    .describe('Ours: interval at which key sources and certificate files are read again.'),
   jwks_cooldown_seconds: count(1, 3_600)
     .default(30)
     .describe('Ours: shortest time between two reads that unknown keys provoke.'),

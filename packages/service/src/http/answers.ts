@@ -29,18 +29,28 @@ export function problemResponse(problem: KbsProblem, requestId: string | undefin
   return new Response(stringifyJson(problemBody(problem, requestId)), { status: problem.status, headers })
 }
 
-/** The same as bytes of HTTP/1.1, for requests that never became one. The connection closes after it. */
-export function problemBytes(problem: KbsProblem, requestId: string): string {
+/** The same for node's own interface. The connection closes after it. */
+export function problemMessage(
+  problem: KbsProblem,
+  requestId: string,
+): { readonly headers: Record<string, string>; readonly body: string } {
   const body = stringifyJson(problemBody(problem, requestId))
-  const fields = {
+  const headers = {
     ...securityHeaderFields,
     'content-type': 'application/json',
+    'content-length': String(Buffer.byteLength(body)),
     'x-request-id': requestId,
     connection: 'close',
   }
-  const lines = Object.entries({ ...fields, 'content-length': String(Buffer.byteLength(body)) })
+  return { headers, body }
+}
+
+/** The same as bytes of HTTP/1.1, for requests that never became one. */
+export function problemBytes(problem: KbsProblem, requestId: string): string {
+  const { headers, body } = problemMessage(problem, requestId)
   const status = `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? 'Error'}`
-  return [status, ...lines.map(([name, value]) => `${name}: ${value}`), '', body].join('\r\n')
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  return [status, ...lines, '', body].join('\r\n')
 }
 
 /**

@@ -3,7 +3,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { KbsProblem, problems } from '@passport-kbs/protocol'
 import type { Logger } from 'pino'
-import { problemBytes } from './answers.ts'
+import { problemBytes, problemMessage } from './answers.ts'
+
+/** How long a refused client may still send, in milliseconds. */
+const lingerMs = 500
 
 /**
  * Gives requests that the HTTP parser refuses the same kind of answer as all others, because a guest that cannot parse an
@@ -48,15 +51,18 @@ export function headProblem(incoming: IncomingMessage, maxHeaders: number): KbsP
   return undefined
 }
 
-/** Answers a request without an app, and closes the connection. */
+/**
+ * Answers a request without an app, in its turn, and closes the connection. What is still coming is read for a moment:
+ * with unread data the reset of the connection would overtake the answer.
+ */
 export function refuse(response: ServerResponse, problem: KbsProblem, logger: Logger): void {
   const requestId = randomUUID()
   logger.info({ requestId, problem: problem.kind, status: problem.status }, problem.message)
-  // what is still coming is read for a moment, so that the client gets to reading the answer
-  response.req.resume()
-  const { socket } = response
-  if (socket === null) return
-  closeAfter(socket, problemBytes(problem, requestId))
+  const { headers, body } = problemMessage(problem, requestId)
+  response.writeHead(problem.status, headers).write(body)
+  const finish = () => response.end()
+  response.req.once('end', finish).once('error', finish).resume()
+  setTimeout(finish, lingerMs).unref()
 }
 
 function problemOfParserError(code: string | undefined): KbsProblem {
@@ -98,5 +104,5 @@ function hasBegunAnswer(socket: Duplex): boolean {
  */
 function closeAfter(socket: Duplex, bytes: string): void {
   socket.end(bytes)
-  setTimeout(() => socket.destroy(), 500).unref()
+  setTimeout(() => socket.destroy(), lingerMs).unref()
 }

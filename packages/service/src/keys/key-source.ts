@@ -17,6 +17,8 @@ export interface KeySource {
   readonly name: string
   /** The keys at hand; none when they have not been had for longer than the maximum age. */
   keys(): readonly VerificationKey[]
+  /** Keys at hand that fit. */
+  known(selector: KeySelector): readonly VerificationKey[]
   /** Keys that fit; one that is not at hand makes the source read again, at most once in the cooldown time. */
   find(selector: KeySelector): Promise<readonly VerificationKey[]>
   /** Reads again now. Rejects when that fails; the keys at hand remain. */
@@ -113,13 +115,13 @@ class RefreshingSource implements KeySource {
   }
 
   async find(selector: KeySelector): Promise<readonly VerificationKey[]> {
-    const known = this.#fitting(selector)
+    const known = this.known(selector)
     if (known.length > 0) return known
     // a read that is under way may bring the key; otherwise strangers may provoke only one in a while
     const cool = this.#now() - this.#askedAt >= this.#options.cooldownSeconds * 1000
     if (this.#inFlight === undefined && !cool) return []
     await this.#refreshQuietly()
-    return this.#fitting(selector)
+    return this.known(selector)
   }
 
   refresh(): Promise<void> {
@@ -137,7 +139,7 @@ class RefreshingSource implements KeySource {
     clearInterval(this.#timer)
   }
 
-  #fitting(selector: KeySelector): readonly VerificationKey[] {
+  known(selector: KeySelector): readonly VerificationKey[] {
     return this.keys().filter((key) =>
       'kid' in selector ? key.kid === selector.kid : key.thumbprint === selector.thumbprint,
     )

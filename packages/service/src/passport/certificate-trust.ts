@@ -2,6 +2,7 @@ import { createHash, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { AsnConvert } from '@peculiar/asn1-schema'
 import { BasicConstraints, Certificate, KeyUsage, KeyUsageFlags } from '@peculiar/asn1-x509'
+import type { Logger } from 'pino'
 import { keyFromObject, type VerificationKey } from '../keys/verification-key.ts'
 
 /** A certificate chain does not lead to a pinned certificate; the message says which rule it breaks. */
@@ -58,7 +59,7 @@ interface CachedChain {
  * Reads PEM bundles of pinned certificates (spec 01 §4.2 `trusted_certs_paths`).
  * @throws UntrustedCertificate naming a file that has no usable certificate
  */
-export async function readCertificateTrust(paths: readonly string[]): Promise<CertificateTrust> {
+async function readCertificateTrust(paths: readonly string[]): Promise<CertificateTrust> {
   const anchors: ParsedCertificate[] = []
   for (const path of paths) {
     const blocks =
@@ -67,6 +68,27 @@ export async function readCertificateTrust(paths: readonly string[]): Promise<Ce
     for (const block of blocks) anchors.push(parseNamed(path, block))
   }
   return createCertificateTrust(anchors)
+}
+
+/**
+ * The same, read again every `refreshSeconds`, so that a CA can be exchanged without a restart; files that cannot be used
+ * then leave the former in force.
+ * @throws UntrustedCertificate
+ */
+export async function openCertificateTrust(
+  paths: readonly string[],
+  options: { readonly refreshSeconds: number; readonly logger: Logger },
+): Promise<CertificateTrust & { close(): void }> {
+  let trust = await readCertificateTrust(paths)
+  const refresh = async () => {
+    try {
+      trust = await readCertificateTrust(paths)
+    } catch (err) {
+      options.logger.error({ err }, 'trusted certificates cannot be read again; the former stay in force')
+    }
+  }
+  const timer = setInterval(() => void refresh(), options.refreshSeconds * 1000).unref()
+  return { verify: (chain, now) => trust.verify(chain, now), close: () => clearInterval(timer) }
 }
 
 function parseNamed(path: string, pem: string): ParsedCertificate {

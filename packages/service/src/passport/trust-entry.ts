@@ -13,7 +13,7 @@ import type { CompactToken } from '../keys/compact-token.ts'
 import type { FetchDocument } from '../keys/document.ts'
 import { createKeySource, type KeySelector, type KeySource } from '../keys/key-source.ts'
 import { keyFromJwk, UnusableKey, type VerificationKey } from '../keys/verification-key.ts'
-import { type CertificateTrust, readCertificateTrust, UntrustedCertificate } from './certificate-trust.ts'
+import { type CertificateTrust, openCertificateTrust, UntrustedCertificate } from './certificate-trust.ts'
 import { PassportRejected } from './passport.ts'
 
 /** Whom we trust, and with which keys: one entry of the configuration. */
@@ -78,12 +78,16 @@ async function openTrustEntry(
   deps: Deps,
 ): Promise<TrustEntry> {
   const ca = entry.ca === undefined ? undefined : await readFile(entry.ca, 'utf8')
-  const certificates = entry.certs.length === 0 ? undefined : await readCertificateTrust(entry.certs)
+  const refreshSeconds = config.jwksRefreshSeconds
+  const certificates =
+    entry.certs.length === 0
+      ? undefined
+      : await openCertificateTrust(entry.certs, { refreshSeconds, logger: deps.logger })
   const sources = await Promise.all(
     entry.jwkSets.map((source) =>
       createKeySource({
         ...{ source, format: 'jwk-set', ca, ...deps },
-        refreshSeconds: config.jwksRefreshSeconds,
+        refreshSeconds,
         cooldownSeconds: config.jwksCooldownSeconds,
         maxAgeSeconds: config.jwksMaxAgeSeconds,
       }),
@@ -98,12 +102,16 @@ async function openTrustEntry(
       await Promise.all(sources.map((source) => source.ping()))
     },
     close() {
+      certificates?.close()
       for (const source of sources) source.close()
     },
   }
 }
 
-/** Published keys first, by `kid` or by the header key’s thumbprint; then the header key, if a pinned CA certifies it. */
+/**
+ * Published keys that are at hand, by `kid` or by the header key's thumbprint; then the header key, if a pinned CA
+ * certifies it; only then keys that have to be fetched.
+ */
 async function keysOfEntry(
   sources: readonly KeySource[],
   certificates: CertificateTrust | undefined,
@@ -111,14 +119,22 @@ async function keysOfEntry(
   headerKey: HeaderKey | undefined,
   now: Date,
 ): Promise<readonly VerificationKey[]> {
-  const published = await publishedKeys(
-    sources,
-    selectorsOf(token, headerKey),
-    headerKey !== undefined && certificates !== undefined,
-  )
-  if (published.length > 0) return published
-  if (headerKey !== undefined && certificates !== undefined)
-    return [await certifiedKey(certificates, headerKey, now)]
+  const selectors = selectorsOf(token, headerKey)
+  const atHand = sources.flatMap((source) => selectors.flatMap((selector) => source.known(selector)))
+  if (atHand.length > 0) return atHand
+  let refusal: PassportRejected | undefined
+  if (headerKey !== undefined && certificates !== undefined) {
+    const certified = await certifiedKey(certificates, headerKey, now)
+    if (!(certified instanceof PassportRejected)) return [certified]
+    refusal = certified
+  }
+  for (const source of sources) {
+    for (const selector of selectors) {
+      const fetched = await source.find(selector)
+      if (fetched.length > 0) return fetched
+    }
+  }
+  if (refusal !== undefined) throw refusal
   if (sources.length > 0 && sources.every((source) => source.keys().length === 0)) {
     throw new PassportRejected('keys-unavailable', 'the issuer’s keys cannot be had now')
   }
@@ -127,31 +143,8 @@ async function keysOfEntry(
 
 function selectorsOf(token: CompactToken, headerKey: HeaderKey | undefined): readonly KeySelector[] {
   const { kid } = token
-  return [
-    ...(kid === undefined ? [] : [{ kid }]),
-    ...(headerKey === undefined ? [] : [{ thumbprint: headerKey.key.thumbprint }]),
-  ]
-}
-
-/** @param elsewhere there is another way to a key, so that an unknown one need not be asked for */
-async function publishedKeys(
-  sources: readonly KeySource[],
-  selectors: readonly KeySelector[],
-  elsewhere: boolean,
-): Promise<readonly VerificationKey[]> {
-  for (const source of sources) {
-    for (const selector of selectors) {
-      const keys = elsewhere ? atHand(source, selector) : await source.find(selector)
-      if (keys.length > 0) return keys
-    }
-  }
-  return []
-}
-
-function atHand(source: KeySource, selector: KeySelector): readonly VerificationKey[] {
-  return source
-    .keys()
-    .filter((key) => ('kid' in selector ? key.kid === selector.kid : key.thumbprint === selector.thumbprint))
+  const byKid = kid === undefined ? [] : [{ kid }]
+  return headerKey === undefined ? byKid : [...byKid, { thumbprint: headerKey.key.thumbprint }]
 }
 
 /** The leaf must be for the very key in the header (spec 01 §4.2). */
@@ -159,7 +152,7 @@ async function certifiedKey(
   certificates: CertificateTrust,
   headerKey: HeaderKey,
   now: Date,
-): Promise<VerificationKey> {
+): Promise<VerificationKey | PassportRejected> {
   try {
     if (headerKey.chain.length === 0) throw new UntrustedCertificate('the header key has no x5c')
     const leaf = await certificates.verify(headerKey.chain, now)
@@ -168,7 +161,7 @@ async function certifiedKey(
     return headerKey.key
   } catch (cause) {
     if (cause instanceof UntrustedCertificate || cause instanceof UnusableKey) {
-      throw new PassportRejected('untrusted-certificate', cause.message, { cause })
+      return new PassportRejected('untrusted-certificate', cause.message, { cause })
     }
     throw cause
   }

@@ -191,6 +191,18 @@ describe('a request that is not valid HTTP', () => {
   })
 })
 
+describe('pipelined requests', () => {
+  it('are answered in their order, a refused one too', async () => {
+    const { port } = await serve()
+    const slow = 'GET /kbs/v0/slow HTTP/1.1\r\nHost: x\r\n\r\n'
+    const answer = await exchange(port, `${slow}GET /kbs/v0/echo HTTP/1.1\r\n\r\n`)
+    expect(answer.status).toBe(200)
+    expect(answer.body).toMatch(/^4\r\nslow|^slow/)
+    expect(answer.body).toContain('HTTP/1.1 400')
+    expect(answer.body).toContain('MalformedRequest')
+  })
+})
+
 describe('the path of a request', () => {
   const get = (port: number, target: string) =>
     exchange(port, `GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)

@@ -1,4 +1,5 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   createPassportVerifier,
@@ -402,6 +403,44 @@ describe('a passport whose header key is certified by a pinned CA', () => {
     expect(await codeOf(verifier.verify(token))).toBe('accepted')
     now = new Date(Date.now() + 61_000)
     expect(await codeOf(verifier.verify(token))).toBe('untrusted-certificate')
+  })
+
+  it('is judged by the file as it is now, and by the former while it cannot be read', async () => {
+    const file = await temporaryFile('ca.pem', makeCertificate({ name: 'other root', ca: true }).pem)
+    // ten seconds are the shortest interval that the configuration allows, too long for a test
+    const config = {
+      ...configOf(`[attestation_token]\ntrusted_certs_paths = ["${file}"]\n`).attestationToken,
+      jwksRefreshSeconds: 0.05,
+    }
+    const verifier = await createPassportVerifier(config, { logger, profile: 'production' })
+    closers.push(() => verifier.close())
+    const leaf = makeCertificate({ name: 'leaf', issuer: root })
+    const { token } = await certified(leaf, [leaf])
+    const ask = () => codeOf(verifier.verify(token))
+    expect(await ask()).toBe('untrusted-certificate')
+    await writeFile(file, root.pem)
+    await expect.poll(ask, { timeout: 3_000 }).toBe('accepted')
+    await writeFile(file, 'broken')
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    expect(await ask()).toBe('accepted')
+  })
+
+  it('is accepted by a published key when the header key is not certified', async () => {
+    const signer = await makeSigner()
+    const server = await startDocumentServer()
+    closers.push(() => server.close())
+    const [file, ca] = await Promise.all([
+      temporaryFile('ca.pem', root.pem),
+      temporaryFile('server.pem', server.caPem),
+    ])
+    const verifier = await verifierOf(`[attestation_token]
+jwks_cooldown_seconds = 1
+issuers = [{ certs = ["${file}"], jwk_sets = ["${server.url}/jwks"], ca = "${ca}" }]
+`)
+    const token = await signToken(signer, claims(), { jwk: signer.jwk })
+    expect(await codeOf(verifier.verify(token))).toBe('untrusted-certificate')
+    server.documents.set('/jwks', keySetOf(signer))
+    await expect.poll(() => codeOf(verifier.verify(token)), { timeout: 3_000 }).toBe('accepted')
   })
 
   it('stops the start when the file has no certificate', async () => {
