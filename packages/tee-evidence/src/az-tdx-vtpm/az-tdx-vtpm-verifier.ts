@@ -53,13 +53,13 @@ export function createAzureTdxVtpmVerifier(options: AzureTdxVtpmVerifierOptions)
       const quote = run.make('td-quote', () => cutTdQuote(vtpm.evidence.tdQuote))
       run.make('variable-data', () => checkVariableDataBinding(variableDataBytes, quote.body.report_data))
       run.make('td-report', () => requireSameTdReport(hardwareReport, quote.body))
-      run.make('user-data', () => {
-        if (vtpm.evidence.version === 2) checkUserData(variableData, expectedReportData)
-      })
-      run.make('init-data', () => {
-        const { expectedInitDataDigest } = request
-        if (expectedInitDataDigest !== undefined) checkInitDataPcr(pcrs, expectedInitDataDigest)
-      })
+      if (vtpm.evidence.version === 2) {
+        run.make('user-data', () => checkUserData(variableData, expectedReportData))
+      }
+      const { expectedInitDataDigest } = request
+      if (expectedInitDataDigest !== undefined) {
+        run.make('init-data', () => checkInitDataPcr(pcrs, expectedInitDataDigest))
+      }
       const authentic = authenticate(dcap, run, quote, request.now)
       const dcapClaims = await dcap.appraise(run, authentic, request.now)
       run.make('debug', () => requireTrustedTd(quote.body.td_attributes, allowDebug))

@@ -29,6 +29,8 @@ export interface CollateralCacheOptions {
   readonly files?: CollateralFiles
   /** Oldest age at which a document is used without an attempt to fetch it again; 24 hours unless told. */
   readonly maxAgeMs?: number
+  /** How long a document is used after it was last fetched; as long as it is valid unless told. */
+  readonly usableMs?: number
   /** How long a failure is remembered; 60 seconds unless told. */
   readonly negativeMs?: number
   /** For one answer of one upstream; 10 seconds unless told. */
@@ -106,6 +108,7 @@ class Cache implements CollateralCache {
   constructor({ files, root = intelSgxRootCa, ...options }: CollateralCacheOptions) {
     this.#options = {
       maxAgeMs: 86_400_000,
+      usableMs: Number.POSITIVE_INFINITY,
       negativeMs: 60_000,
       timeoutMs: 10_000,
       deadlineMs: 20_000,
@@ -170,7 +173,7 @@ class Cache implements CollateralCache {
     const name = collateralName(key, this.#options.update)
     const now = this.#options.now()
     const entry = this.#entries.get(name)
-    if (entry !== undefined && now <= entry.window.end) {
+    if (entry !== undefined && this.#isUsable(entry, now)) {
       this.#touch(name, entry)
       if (entry.refreshAt <= now) void this.#refresh(entry)
       return entry.document
@@ -251,6 +254,10 @@ class Cache implements CollateralCache {
     return entry
   }
 
+  #isUsable({ window, retrievedAt }: Pick<Entry, 'window' | 'retrievedAt'>, now: number): boolean {
+    return now <= window.end && now <= retrievedAt + this.#options.usableMs
+  }
+
   #touch(name: string, entry: Entry): void {
     this.#entries.delete(name)
     this.#entries.set(name, entry)
@@ -275,10 +282,10 @@ class Cache implements CollateralCache {
       const { document, upstream } = stored
       const window = this.#admit(key, document, issuer)
       const now = this.#options.now()
-      if (now > window.end) return undefined
       // a clock that ran ahead when this was written must not put off the next refresh
       const retrievedAt = Math.min(stored.retrievedAt, now)
-      return this.#keep(name, { key, issuer, document, window, upstream, retrievedAt })
+      const fields = { key, issuer, document, window, upstream, retrievedAt }
+      return this.#isUsable(fields, now) ? this.#keep(name, fields) : undefined
     } catch {
       // damaged or unreadable: the upstreams have the genuine document, and it overwrites this one
       return undefined

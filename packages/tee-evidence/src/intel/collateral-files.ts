@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   decodeBase64,
@@ -72,11 +72,12 @@ export async function writeStored(
   await files.write(storedName(name), encodeUtf8(stringifyJson(fields)))
 }
 
-/** Files of a directory that exists. The only code of the collateral cache that touches a disk. */
+/** Files of a directory, which is made when it is first written to. The only code of the cache that touches a disk. */
 export function directoryFiles(directory: string): CollateralFiles {
   return {
     read: (name) => readLimited(join(directory, name), maxStoredBytes),
     async write(name, bytes) {
+      await mkdir(directory, { recursive: true, mode: 0o700 })
       const temporary = join(directory, `.${name}.${randomUUID()}`)
       try {
         const file = await open(temporary, 'wx', 0o600)

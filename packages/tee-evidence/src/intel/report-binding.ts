@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import { fail } from '../rejection.ts'
-import type { Check, VerificationRequest } from '../verifier.ts'
+import type { Check, CheckRun, VerificationRequest } from '../verifier.ts'
 
 const reportDataSize = 64
 const digestSizes = [32, 48, 64]
@@ -23,24 +23,41 @@ export function requireUsableExpectations({
   }
 }
 
+/** What a quote carries of its session and of its configuration. */
+export interface QuotedBindings {
+  /** 64 bytes. */
+  readonly reportData: Uint8Array
+  /** MRCONFIGID, 48 bytes, or CONFIGID, 64 bytes. */
+  readonly configId: Uint8Array
+}
+
 /**
- * The quote carries the expected report data, zero-padded to 64 bytes. Absent: not compared.
+ * Makes the checks of `bindingChecks` for what the caller expects; nothing is said to have passed that was not compared
+ * (spec 04 §7.2). Report data is zero-padded to 64 bytes; an init-data digest is zero-padded, or cut where it is longer than
+ * the configuration id, as Trustee does.
+ * @throws EvidenceRejected `REPORT_DATA_MISMATCH` or `INIT_DATA_MISMATCH`
+ */
+export function verifyBindings(run: CheckRun, quoted: QuotedBindings, expected: ExpectedBindings): void {
+  const { expectedReportData: reportData, expectedInitDataDigest: digest } = expected
+  if (reportData !== undefined) {
+    run.make('report-data', () => requireReportData(quoted.reportData, reportData))
+  }
+  if (digest !== undefined) {
+    run.make('init-data', () => {
+      if (!equalsPadded(quoted.configId, digest.subarray(0, quoted.configId.length))) {
+        fail('INIT_DATA_MISMATCH', 'the configuration id is not the expected init-data digest')
+      }
+    })
+  }
+}
+
+/**
+ * The report carries the expected report data, zero-padded to its 64 bytes. Absent: not compared.
  * @throws CheckFailure `REPORT_DATA_MISMATCH`
  */
 export function requireReportData(actual: Uint8Array, expected: Uint8Array | undefined): void {
   if (expected !== undefined && !equalsPadded(actual, expected)) {
     fail('REPORT_DATA_MISMATCH', 'the report data is not the expected digest')
-  }
-}
-
-/**
- * The quote carries the expected init-data digest in MRCONFIGID (48 bytes) or CONFIGID (64): a shorter digest is zero-padded,
- * a longer one cut, as Trustee does. Absent: not compared.
- * @throws CheckFailure `INIT_DATA_MISMATCH`
- */
-export function requireInitData(actual: Uint8Array, expected: Uint8Array | undefined): void {
-  if (expected !== undefined && !equalsPadded(actual, expected.subarray(0, actual.length))) {
-    fail('INIT_DATA_MISMATCH', 'the configuration id is not the expected init-data digest')
   }
 }
 
@@ -51,7 +68,7 @@ function equalsPadded(actual: Uint8Array, expected: Uint8Array): boolean {
   return timingSafeEqual(actual, padded)
 }
 
-/** Checks of the functions above, in the order in which `tdx` and `sgx` make them. */
+/** The check of `requireUsableExpectations`. */
 export const expectationCheck: Check = {
   name: 'expected-values',
   source: 'spec 04 §7.2',
@@ -59,6 +76,7 @@ export const expectationCheck: Check = {
   protects: 'A value of unusable length would be padded or cut into one that matches too much.',
 }
 
+/** The checks of `verifyBindings`. */
 export const bindingChecks: readonly Check[] = [
   {
     name: 'report-data',

@@ -6,9 +6,8 @@ import { cutQuote, quoteBytes, quoteChecks } from '../intel/quote-checks.ts'
 import {
   bindingChecks,
   expectationCheck,
-  requireInitData,
-  requireReportData,
   requireUsableExpectations,
+  verifyBindings,
 } from '../intel/report-binding.ts'
 import { fail } from '../rejection.ts'
 import { type Check, CheckRun, type Verifier, verifiedEvidence } from '../verifier.ts'
@@ -40,8 +39,8 @@ export function createSgxVerifier({ dcap, allowDebug = false }: SgxVerifierOptio
       const authentic = dcap.authenticate(run, quote, request.now)
       const dcapClaims = await dcap.appraise(run, authentic, request.now)
       run.make('debug', () => requireNoDebug(quote, allowDebug))
-      run.make('report-data', () => requireReportData(quote.body.report_data, request.expectedReportData))
-      run.make('init-data', () => requireInitData(quote.body.config_id, request.expectedInitDataDigest))
+      const { report_data: reportData, config_id: configId } = quote.body
+      verifyBindings(run, { reportData, configId }, request)
       const claims = { ...enclaveQuoteClaims(quote), ...platformInstanceClaim(authentic.pck), ...dcapClaims }
       return [verifiedEvidence({ tee: 'sgx', teeClass: 'cpu', claims, passed: run.passed })]
     },

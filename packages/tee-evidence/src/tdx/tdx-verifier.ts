@@ -8,9 +8,8 @@ import { cutQuote, quoteBytes, quoteChecks } from '../intel/quote-checks.ts'
 import {
   bindingChecks,
   expectationCheck,
-  requireInitData,
-  requireReportData,
   requireUsableExpectations,
+  verifyBindings,
 } from '../intel/report-binding.ts'
 import { fail } from '../rejection.ts'
 import { type Check, CheckRun, type Verifier, verifiedEvidence } from '../verifier.ts'
@@ -48,8 +47,8 @@ export function createTdxVerifier(options: TdxVerifierOptions): Verifier {
       const authentic = dcap.authenticate(run, quote, request.now)
       const dcapClaims = await dcap.appraise(run, authentic, request.now)
       run.make('debug', () => requireTrustedTd(quote.body.td_attributes, allowDebug))
-      run.make('report-data', () => requireReportData(quote.body.report_data, request.expectedReportData))
-      run.make('init-data', () => requireInitData(quote.body.mr_config_id, request.expectedInitDataDigest))
+      const { report_data: reportData, mr_config_id: configId } = quote.body
+      verifyBindings(run, { reportData, configId }, request)
       const claims: JsonObject = {
         ...tdQuoteClaims(quote),
         ...(log === undefined

@@ -1,12 +1,14 @@
 import { type PcsFailure, startVirtualPcs, tdEvidence, type VirtualPcs } from '@passport-kbs/testing'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
+  CheckFailure,
   type CollateralCache,
   type CollateralCacheOptions,
   type CollateralFiles,
   createCollateralCache,
   createDcap,
   createTdxVerifier,
+  EvidenceRejected,
   offlineDirectoryCollateral,
   pcsUpstream,
 } from '../../src/index.ts'
@@ -63,6 +65,12 @@ async function settled(condition: () => boolean): Promise<void> {
   const end = performance.now() + 2000
   while (!condition() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5))
   expect(condition()).toBe(true)
+}
+
+/** `prefetch` is not part of a verification, so its failures carry no check. */
+function asRejected(error: unknown): never {
+  if (!(error instanceof CheckFailure)) throw error
+  throw new EvidenceRejected(error.code, 'prefetch', error.message)
 }
 
 class MemoryFiles implements CollateralFiles {
@@ -196,6 +204,16 @@ describe('Cached collateral', () => {
     expect(entry?.claims.tcb_eval_num).toBe(20)
   })
 
+  test('is not used for longer than the operator wants without a refresh', async () => {
+    const cache = cacheOf({ usableMs: 48 * hour })
+    await verify(cache)
+    pcs.fail({ kind: 'status', status: 500 })
+    clock += 48 * hour
+    expect(await status(cache)).toBe('UpToDate')
+    clock += 120_000
+    expect((await rejection(verify(cache))).code).toBe('COLLATERAL_UNAVAILABLE')
+  })
+
   test('is bounded in number', async () => {
     const cache = cacheOf({ maxDocuments: 5 })
     for (let index = 0; index < 6; index += 1) {
@@ -295,6 +313,22 @@ describe('An upstream that fails', () => {
     clock += 60_000
     expect(await status(cache)).toBe('UpToDate')
     expect(cache.health()[0]).toMatchObject({ healthy: true, consecutiveFailures: 0 })
+  })
+
+  test('again and again gets longer and longer pauses, up to a minute', async () => {
+    pcs.fail({ kind: 'status', status: 500 })
+    const cache = cacheOf({ negativeMs: 0 })
+    const pauses: number[] = []
+    for (let round = 0; round < 9; round += 1) {
+      await rejection(cache.prefetch({ tee: 'tdx', fmspc, ca: 'platform' }).catch(asRejected))
+      const until = cache.health()[0]?.pausedUntil?.getTime() ?? clock
+      pauses.push(until - clock)
+      clock = until + 1
+    }
+    expect(pauses[0]).toBeLessThan(60_000)
+    expect(pauses.at(-1)).toBe(60_000)
+    pcs.fail(undefined)
+    expect(await status(cache)).toBe('UpToDate')
   })
 
   test('shows in the health of the source with host and reason, nothing else', async () => {
