@@ -1,3 +1,4 @@
+import type { DestinationStream } from 'pino'
 import { type AdminGuard, createAdminGuard } from './admin/admin-guard.ts'
 import type { Config, Program } from './config/config.ts'
 import { type Environment, loadConfig } from './config/load.ts'
@@ -29,6 +30,8 @@ export interface ServiceOptions {
   readonly argv: readonly string[]
   readonly env: Environment
   readonly open: (config: Config, shared: SharedDeps) => Promise<OpenService>
+  /** Where log lines go. Default: standard output. */
+  readonly logDestination?: DestinationStream
 }
 
 export interface RunningService {
@@ -48,7 +51,12 @@ export interface RunningService {
 export async function startService(options: ServiceOptions): Promise<RunningService> {
   const { program, version, env } = options
   const config = await loadConfig(options)
-  const logger = createLogger({ program, env, ...(config.logLevel ? { level: config.logLevel } : {}) })
+  const logger = createLogger({
+    program,
+    env,
+    ...(config.logLevel ? { level: config.logLevel } : {}),
+    ...(options.logDestination ? { destination: options.logDestination } : {}),
+  })
   for (const warning of config.warnings) logger.warn(warning)
   const shared: SharedDeps = {
     logger,
