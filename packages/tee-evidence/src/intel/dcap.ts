@@ -283,7 +283,7 @@ const dcapChecks: readonly Check[] = [
   {
     name: 'tcb-level',
     source: 'spec 04 §6.3 to §6.6',
-    codes: ['TCB_LEVEL_UNSUPPORTED', 'TCB_STATUS_UNRECOGNIZED', 'TDX_MODULE_MISMATCH'],
+    codes: ['TCB_LEVEL_UNSUPPORTED', 'TCB_STATUS_UNRECOGNIZED'],
     protects: 'Firmware below all that Intel supports would pass as supported.',
   },
   {

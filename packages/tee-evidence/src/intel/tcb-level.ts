@@ -3,6 +3,7 @@ import { bytesEqual } from '../x509/certificate.ts'
 import { earliest, type IsvLevel } from './collateral-shape.ts'
 import type { PckExtension } from './pck-certificate.ts'
 import type { QeIdentity } from './qe-identity.ts'
+import type { TdReport } from './report-layout.ts'
 import type { PlatformLevel, TcbInfo, TdxModule, TdxModuleIdentity } from './tcb-info.ts'
 
 /** Where a platform stands: the status that policies ask for, since when, and why. */
@@ -23,23 +24,21 @@ export interface QuotedTcb {
   readonly teeTcbSvn?: Uint8Array
 }
 
+/** What a TD report says about the modules that launched and run the TD. */
+type SeamFields = Pick<TdReport, 'tcb_svn' | 'mrsigner_seam' | 'seam_attributes' | 'tee_tcb_svn2'>
+
 /**
- * Demands that the TDX module which measured the TD is one that Intel describes (spec 04 §6.2).
+ * Demands that the TDX module which measured the TD is one that Intel describes (spec 04 §6.2), and that the one which runs it
+ * now is listed too.
  * @throws CheckFailure `TDX_MODULE_MISMATCH`
  */
-export function requireTdxModule(
-  info: TcbInfo,
-  td: {
-    readonly tcb_svn: Uint8Array
-    readonly mrsigner_seam: Uint8Array
-    readonly seam_attributes: Uint8Array
-  },
-): void {
+export function requireTdxModule(info: TcbInfo, td: SeamFields): void {
   const module = describedModule(info, td.tcb_svn)
   if (!bytesEqual(td.mrsigner_seam, module.mrsigner)) fail('TDX_MODULE_MISMATCH', 'mrsigner_seam')
   const zero = td.seam_attributes.every((byte) => byte === 0)
   if (!zero || !bytesEqual(td.seam_attributes, module.attributes))
     fail('TDX_MODULE_MISMATCH', 'seam_attributes')
+  if (td.tee_tcb_svn2 !== undefined) describedModule(info, td.tee_tcb_svn2)
 }
 
 function describedModule(info: TcbInfo, teeTcbSvn: Uint8Array): TdxModule {

@@ -355,6 +355,22 @@ describe('Evidence document', () => {
 })
 
 describe('Robustness', () => {
+  test.each([' ', '\0', '\n', '-', '-----BEGIN CERTIFICATE-----'])(
+    'a chain padded with 60 KB of %j is judged in no time',
+    async (filler) => {
+      const quote = platform.tdQuote()
+      const padding = Buffer.from(`${filler.repeat(60_000 / filler.length)}x`)
+      const padded = Buffer.concat([quote, padding])
+      for (const at of [632, 636 + 128 + 2, 636 + 134 + 384 + 64 + 2 + 32 + 2]) {
+        padded.writeUInt32LE(padded.readUInt32LE(at) + padding.length, at)
+      }
+      const begin = performance.now()
+      const { code } = await rejection(verifier().verify({ quote: padded.toString('base64') }, request))
+      expect(code).toBe('PCK_CHAIN_INVALID')
+      expect(performance.now() - begin).toBeLessThan(100)
+    },
+  )
+
   test.each([4, 5] as const)('a quote of version %i cut at any length gives a rejection', async (version) => {
     const quote = platform.tdQuote({ version })
     for (let length = 0; length < quote.length; length += length < 1400 ? 1 : 97) {
