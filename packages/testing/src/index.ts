@@ -52,6 +52,7 @@ export * from './eventlog/guest-boot.ts'
 export { type TcgBank, type TcgEvent, tcgEventType } from './eventlog/tcg-event.ts'
 export * from './eventlog/virtual-event-log.ts'
 export * from './intel/index.ts'
+export { sampleDeviceEvidence, sampleEvidence } from './sample/sample-evidence.ts'
 export { type EnclaveEvidenceOptions, enclaveEvidence } from './sgx/enclave-evidence.ts'
 export {
   type SnpDefect,
