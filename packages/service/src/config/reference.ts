@@ -37,7 +37,26 @@ An unknown key or a wrong value stops the start, with the key and the remedy on 
 | \`KBS_CONFIG_FILE\` | The file, where the command line names none |
 | \`KBS_PROFILE\` | Overrides \`profile\` |
 | \`KBS_LOG\`, \`RUST_LOG\` | Log level: \`trace\`, \`debug\`, \`info\`, \`warn\`, \`error\`, \`off\` |
-| \`REDIS_URL\` | Overrides \`storage_backend.backends.redis.url\` |`
+| \`REDIS_URL\` | Overrides \`storage_backend.backends.redis.url\` |
+
+## What only the development profile allows
+
+The profile is \`production\` unless the file or \`KBS_PROFILE\` says \`development\`. In production these stop the start:
+
+- \`admin.authorization_mode = "InsecureAllowAll"\` on a socket that is not loopback
+- \`attestation_token.insecure_header_jwk = true\`
+- \`policy.default_policy = "allow-all"\`
+- \`snp_verifier.cert_validity = "ignore"\`
+- keys from an \`http://\` address; in development, from loopback
+
+\`insecure_http\` is allowed in both, for a proxy that ends TLS; off loopback it is warned about.
+
+## What is logged
+
+One JSON line a request on stdout: method, route, plugin, status, duration, sizes, client. The path of a resource is the name
+of a secret: it is logged at level \`debug\` only. Queries, headers and bodies, where tokens, cookies and evidence are, are
+not logged at any level. Lines with \`"audit": true\` are the audit trail and are written whatever the level is. The request
+id of a line is the one that the client saw in \`X-Request-Id\` and in the \`instance\` of an error body.`
 
 function sectionsOf(schema: z.core.$ZodType, path: string, variant: string): readonly Section[] {
   const { definition, description } = unwrap(schema)

@@ -8,10 +8,14 @@ import {
 
 /** A JWT taken apart, with nothing verified. */
 export interface CompactToken {
-  readonly text: string
+  /** What is signed: header and payload as they were sent. */
+  readonly signingInput: Uint8Array
+  readonly signature: Uint8Array
   readonly algorithm: string
   readonly kid: string | undefined
   readonly header: JsonObject
+  /** The header as it was sent; the same for all tokens of one signer. */
+  readonly headerText: string
   readonly claims: JsonObject
 }
 
@@ -35,7 +39,21 @@ export function readCompactToken(text: string): CompactToken {
   if (typeof algorithm !== 'string') throw new MalformedToken('has no alg')
   if (kid !== undefined && typeof kid !== 'string') throw new MalformedToken('has a kid that is no string')
   if (header.crit !== undefined) throw new MalformedToken('has critical extensions')
-  return { text, algorithm, kid, header, claims: readPart(body, 'payload') }
+  const claims = readPart(body, 'payload')
+  return {
+    signingInput: Buffer.from(text.slice(0, text.lastIndexOf('.')), 'latin1'),
+    signature: readSignature(signature),
+    ...{ algorithm, kid, header, headerText: head, claims },
+  }
+}
+
+/** Strict, so that one token has one spelling. */
+function readSignature(part: string): Uint8Array {
+  try {
+    return decodeBase64UrlNoPad(part)
+  } catch (cause) {
+    throw new MalformedToken('has a signature that is not base64url', { cause })
+  }
 }
 
 function readPart(part: string, what: string): JsonObject {

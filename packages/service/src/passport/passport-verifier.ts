@@ -17,7 +17,7 @@ import {
   type VerifiedPassport,
   verifiedPassport,
 } from './passport.ts'
-import { type HeaderKey, openTrustEntries, readHeaderKey, type TrustEntry } from './trust-entry.ts'
+import { createHeaderKeyReader, type HeaderKey, openTrustEntries, type TrustEntry } from './trust-entry.ts'
 
 export interface PassportVerifier {
   /** @throws PassportRejected */
@@ -55,6 +55,7 @@ export async function createPassportVerifier(
   },
 ): Promise<PassportVerifier> {
   const now = deps.now ?? (() => new Date())
+  const readHeaderKey = createHeaderKeyReader()
   const entries = [
     ...(deps.ownKeys === undefined ? [] : [ownEntry(deps.ownKeys)]),
     ...(await openTrustEntries(config, deps)),
@@ -63,7 +64,7 @@ export async function createPassportVerifier(
   return {
     async verify(text) {
       const token = readToken(text)
-      const headerKey = await readHeaderKey(token.header)
+      const headerKey = await readHeaderKey(token)
       const entry = await vouchingEntry(entries, token, headerKey, now())
       checkAudience(token.claims, [config.audience, entry.audience])
       const fault = timeFault(token.claims, now(), config.clockSkewSeconds)
@@ -124,7 +125,7 @@ async function tryEntry(
   const fitting = keys.filter((key) => key.algorithms.includes(token.algorithm))
   if (fitting.length === 0)
     return new PassportRejected('unsupported-algorithm', 'the key is not for the algorithm of the token')
-  for (const key of fitting) if (await isSignedBy(token.text, key)) return undefined
+  if (fitting.some((key) => isSignedBy(token, key))) return undefined
   return new PassportRejected('bad-signature', 'the signature does not verify')
 }
 

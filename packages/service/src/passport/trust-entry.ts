@@ -4,7 +4,6 @@ import {
   decodeBase64UrlNoPad,
   EncodingError,
   isJsonObject,
-  type JsonObject,
   type JsonValue,
 } from '@passport-kbs/protocol'
 import type { Logger } from 'pino'
@@ -168,12 +167,27 @@ async function certifiedKey(
 }
 
 /**
- * The `jwk` of a token’s header with its `x5c`.
+ * Reads the `jwk` of a token's header with its `x5c`; that of a header seen lately is not read again.
  * @throws PassportRejected when there is one that cannot be read
  */
-export async function readHeaderKey(header: JsonObject): Promise<HeaderKey | undefined> {
-  const jwk = header.jwk
-  if (jwk === undefined) return undefined
+export type HeaderKeyReader = (token: CompactToken) => Promise<HeaderKey | undefined>
+
+const headersRemembered = 64
+const longestRemembered = 32_768
+
+export function createHeaderKeyReader(): HeaderKeyReader {
+  const seen = new Map<string, HeaderKey>()
+  return async ({ header, headerText }) => {
+    const known = seen.get(headerText)
+    if (known !== undefined || header.jwk === undefined) return known
+    const headerKey = await readHeaderKey(header.jwk)
+    if (seen.size >= headersRemembered) seen.clear()
+    if (headerText.length <= longestRemembered) seen.set(headerText, headerKey)
+    return headerKey
+  }
+}
+
+async function readHeaderKey(jwk: JsonValue): Promise<HeaderKey> {
   try {
     const key = await keyFromJwk(jwk)
     return { key, chain: isJsonObject(jwk) ? readChain(jwk.x5c) : [] }
