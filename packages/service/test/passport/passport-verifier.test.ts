@@ -503,3 +503,69 @@ describe('a key in the header', () => {
     }
   })
 })
+
+describe('whatever is sent', () => {
+  /** A generator with a seed, so that a failure can be repeated. */
+  function numbers(seed: number): (below: number) => number {
+    let state = seed
+    return (below) => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+      return state % below
+    }
+  }
+
+  it('the answer is a passport or a refusal, never another error', async () => {
+    const root = makeCertificate({ name: 'root', ca: true })
+    const leaf = makeCertificate({ name: 'leaf', issuer: root })
+    const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    const impostor = makeCertificate({ name: 'root', ca: true, keys: rsa })
+    const signer = await makeSigner('ES256', leaf)
+    const [file, jwks] = await Promise.all([
+      temporaryFile('ca.pem', root.pem),
+      temporaryFile('jwks.json', keySetOf(await makeSigner())),
+    ])
+    const verifier = await verifierOf(
+      `[attestation_token]\ntrusted_certs_paths = ["${file}"]\ntrusted_jwk_sets = ["${jwks}"]\n`,
+    )
+    const next = numbers(20_260_821)
+    for (let round = 0; round < 600; round++) {
+      // one byte of one certificate, header member or token character is changed
+      const der = Buffer.from(leaf.der)
+      if (round % 3 === 0) der[next(der.length)] = next(256)
+      const x5c = [der, impostor.der, root.der].map((bytes) => bytes.toString('base64'))
+      const jwk: Record<string, unknown> = { ...signer.jwk, x5c }
+      if (round % 3 === 1)
+        jwk[['kty', 'crv', 'x', 'y', 'alg', 'use', 'key_ops', 'x5c'][next(8)] ?? ''] = [
+          null,
+          7,
+          '',
+          'RSA',
+          [],
+          {},
+          ['x'],
+        ][next(7)]
+      let token = await signToken(signer, claims(), { kid: undefined, jwk })
+      if (round % 3 === 2) {
+        const at = next(token.length)
+        token = token.slice(0, at) + '.A_=é'.charAt(next(5)) + token.slice(at + 1)
+      }
+      await codeOf(verifier.verify(token))
+    }
+    const untouched = await signToken(signer, claims(), {
+      kid: undefined,
+      jwk: { ...signer.jwk, x5c: [leaf, impostor].map(({ der }) => der.toString('base64')) },
+    })
+    expect(await codeOf(verifier.verify(untouched))).toBe('accepted')
+    const misled = await signToken(signer, claims(), {
+      kid: undefined,
+      jwk: {
+        ...signer.jwk,
+        x5c: [
+          makeCertificate({ name: 'leaf', issuer: makeCertificate({ name: 'root', ca: true }), keys: leaf }),
+          impostor,
+        ].map(({ der }) => der.toString('base64')),
+      },
+    })
+    expect(await codeOf(verifier.verify(misled))).toBe('untrusted-certificate')
+  })
+})
