@@ -2,8 +2,42 @@
 import type { Dialect } from '../syntax/ast.ts'
 import { aggregates } from './aggregates.ts'
 import type { Builtin } from './builtin.ts'
+import { collectionBuiltins } from './collections.ts'
+import { cryptoBuiltins } from './crypto.ts'
+import { documentBuiltins } from './documents.ts'
+import { encodingBuiltins } from './encoding.ts'
+import { globBuiltins } from './glob.ts'
+import { graphBuiltins } from './graph.ts'
+import { netBuiltins } from './net.ts'
+import { numberBuiltins } from './numbers.ts'
+import { regexBuiltins } from './regex.ts'
+import { runtimeBuiltins } from './runtime.ts'
+import { semverBuiltins } from './semver.ts'
+import { stringBuiltins } from './strings.ts'
+import { timeBuiltins } from './time.ts'
+import { typeBuiltins } from './types.ts'
+import { unitBuiltins } from './units.ts'
+import { uuidBuiltins } from './uuid.ts'
 
-const ALL: readonly Builtin[] = [...aggregates]
+const ALL: readonly Builtin[] = [
+  ...aggregates,
+  ...numberBuiltins,
+  ...typeBuiltins,
+  ...collectionBuiltins,
+  ...stringBuiltins,
+  ...regexBuiltins,
+  ...encodingBuiltins,
+  ...timeBuiltins,
+  ...unitBuiltins,
+  ...documentBuiltins,
+  ...graphBuiltins,
+  ...globBuiltins,
+  ...semverBuiltins,
+  ...uuidBuiltins,
+  ...cryptoBuiltins,
+  ...netBuiltins,
+  ...runtimeBuiltins,
+]
 
 const tables = new Map<string, ReadonlyMap<string, Builtin>>()
 

@@ -322,7 +322,8 @@ export function isNumber(v: Value | undefined): v is RegoNumber {
 /** Deep equality by value; `1`, `1.0` and `1e0` are one number. */
 export function equalValues(a: Value, b: Value, depth = 0): boolean {
   if (a === b) return true
-  if (isNumber(a)) return isNumber(b) && a == b // biome-ignore lint/suspicious/noDoubleEquals: number against bigint, exactly
+  // a double may equal an integer that is held as bigint; the order of numbers is exact
+  if (isNumber(a)) return isNumber(b) && !(a < b) && !(a > b)
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (depth > MAX_DEPTH) throw tooDeep()
   if (isArray(a)) return isArray(b) && equalLists(a, b, depth)

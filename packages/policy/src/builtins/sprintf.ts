@@ -1,0 +1,290 @@
+/** `sprintf` with Go's rules for verbs, flags, width and precision. */
+import type { Context } from '../evaluate/context.ts'
+import { isInteger } from '../values/number.ts'
+import { regoNotation } from '../values/print.ts'
+import { isNumber, type Value } from '../values/value.ts'
+import { BuiltinError } from './builtin.ts'
+
+interface Spec {
+  minus: boolean
+  plus: boolean
+  sharp: boolean
+  space: boolean
+  zero: boolean
+  width: number | undefined
+  precision: number | undefined
+  readonly verb: string
+}
+
+/** Go sees an integer, a double, or a string; everything else comes in Rego notation. */
+type Argument =
+  | { readonly type: 'int'; readonly value: bigint }
+  | { readonly type: 'float64'; readonly value: number }
+  | { readonly type: 'string'; readonly value: string }
+
+function argumentOf(v: Value): Argument {
+  if (isNumber(v)) {
+    if (isInteger(v)) return { type: 'int', value: BigInt(v) }
+    return { type: 'float64', value: Number(v) }
+  }
+  return { type: 'string', value: typeof v === 'string' ? v : regoNotation(v) }
+}
+
+const MAX_WIDTH = 1_000_000
+
+export function sprintf(format: string, values: readonly Value[], context: Context): string {
+  return new Formatter(format, values, context).run()
+}
+
+class Formatter {
+  readonly #format: string
+  readonly #values: readonly Value[]
+  readonly #context: Context
+  #pos = 0
+  #next = 0
+  #reordered = false
+  #text = ''
+
+  constructor(format: string, values: readonly Value[], context: Context) {
+    this.#format = format
+    this.#values = values
+    this.#context = context
+  }
+
+  run(): string {
+    while (this.#pos < this.#format.length) {
+      const percent = this.#format.indexOf('%', this.#pos)
+      if (percent < 0) break
+      this.#append(this.#format.slice(this.#pos, percent))
+      this.#pos = percent + 1
+      this.#directive()
+    }
+    this.#append(this.#format.slice(this.#pos))
+    if (!this.#reordered && this.#next < this.#values.length) this.#append(this.#extra())
+    return this.#text
+  }
+
+  #append(text: string): void {
+    this.#context.charge(1)
+    this.#context.growString(text.length)
+    this.#text += text
+    if (this.#text.length > this.#context.limits.stringLength) this.#context.growString(this.#text.length)
+  }
+
+  /** Values that no verb used. */
+  #extra(): string {
+    const rest = this.#values.slice(this.#next).map((v) => {
+      const arg = argumentOf(v)
+      return `${arg.type}=${plain(arg)}`
+    })
+    return `%!(EXTRA ${rest.join(', ')})`
+  }
+
+  #directive(): void {
+    const flags = this.#flags()
+    this.#explicitIndex()
+    flags.width = this.#star() ?? this.#digits()
+    if (flags.width !== undefined && flags.width < 0) {
+      flags.minus = true
+      flags.width = -flags.width
+    }
+    if (this.#format[this.#pos] === '.') {
+      this.#pos++
+      this.#explicitIndex()
+      flags.precision = this.#star() ?? this.#digits() ?? 0
+    }
+    this.#explicitIndex()
+    const code = this.#format.codePointAt(this.#pos)
+    if (code === undefined) return this.#append('%!(NOVERB)')
+    const verb = String.fromCodePoint(code)
+    this.#pos += verb.length
+    if (verb === '%') return this.#append('%')
+    const value = this.#values[this.#next++]
+    if (value === undefined) {
+      throw new BuiltinError(`no argument for the verb %${verb}`, { argument: 2 })
+    }
+    this.#append(formatOne({ ...flags, verb }, argumentOf(value), this.#context))
+  }
+
+  #flags(): Omit<Spec, 'verb'> {
+    const flags = {
+      minus: false,
+      plus: false,
+      sharp: false,
+      space: false,
+      zero: false,
+      width: undefined as number | undefined,
+      precision: undefined as number | undefined,
+    }
+    for (; ; this.#pos++) {
+      const c = this.#format[this.#pos]
+      if (c === '-') flags.minus = true
+      else if (c === '+') flags.plus = true
+      else if (c === '#') flags.sharp = true
+      else if (c === ' ') flags.space = true
+      else if (c === '0') flags.zero = true
+      else return flags
+    }
+  }
+
+  #digits(): number | undefined {
+    const match = /^[0-9]+/.exec(this.#format.slice(this.#pos, this.#pos + 8))
+    if (!match) return undefined
+    this.#pos += match[0].length
+    const n = Number(match[0])
+    if (n > MAX_WIDTH) throw new BuiltinError('the width or precision is too large', { argument: 1 })
+    return n
+  }
+
+  #star(): number | undefined {
+    if (this.#format[this.#pos] !== '*') return undefined
+    this.#pos++
+    const n = this.#values[this.#next++]
+    if (typeof n !== 'number' || !Number.isInteger(n) || Math.abs(n) > MAX_WIDTH) {
+      throw new BuiltinError('a width or precision from the arguments must be a small integer', {
+        argument: 2,
+      })
+    }
+    return n
+  }
+
+  /** `[n]` chooses the next argument. */
+  #explicitIndex(): void {
+    const match = /^\[([0-9]{1,7})\]/.exec(this.#format.slice(this.#pos, this.#pos + 9))
+    if (!match) return
+    this.#pos += match[0].length
+    this.#next = Number(match[1]) - 1
+    this.#reordered = true
+  }
+}
+
+function plain(arg: Argument): string {
+  return arg.type === 'float64' ? formatFloat(arg.value, 'v', undefined, false) : String(arg.value)
+}
+
+function badVerb(verb: string, arg: Argument): string {
+  return `%!${verb}(${arg.type}=${plain(arg)})`
+}
+
+function formatOne(spec: Spec, arg: Argument, context: Context): string {
+  if (spec.verb === 'T') return pad(spec, arg.type, false)
+  if (arg.type === 'int') return formatInt(spec, arg.value, arg)
+  if (arg.type === 'float64') return formatDouble(spec, arg.value, arg)
+  context.charge(arg.value.length / 64)
+  return formatString(spec, arg.value, arg)
+}
+
+function pad(spec: Spec, text: string, zeros: boolean): string {
+  const missing = (spec.width ?? 0) - [...text].length
+  if (missing <= 0) return text
+  if (spec.minus) return text + ' '.repeat(missing)
+  if (!zeros || !spec.zero) return ' '.repeat(missing) + text
+  const sign = /^[+\- ]/.exec(text)?.[0] ?? ''
+  return sign + '0'.repeat(missing) + text.slice(sign.length)
+}
+
+const RADIX: Readonly<Record<string, number>> = { d: 10, v: 10, b: 2, o: 8, O: 8, x: 16, X: 16 }
+const PREFIX: Readonly<Record<string, string>> = { b: '0b', o: '0', x: '0x', X: '0X' }
+
+function formatInt(spec: Spec, n: bigint, arg: Argument): string {
+  const { verb } = spec
+  if (verb === 'c') return pad(spec, isCodePoint(n) ? String.fromCodePoint(Number(n)) : '\uFFFD', false)
+  if (verb === 'q')
+    return pad(spec, `'${isCodePoint(n) ? String.fromCodePoint(Number(n)) : '\uFFFD'}'`, false)
+  if (verb === 'U')
+    return pad(
+      spec,
+      `U+${n
+        .toString(16)
+        .toUpperCase()
+        .padStart(spec.precision ?? 4, '0')}`,
+      false,
+    )
+  const radix = RADIX[verb]
+  if (radix === undefined) return badVerb(verb, arg)
+  let digits = (n < 0n ? -n : n).toString(radix)
+  if (verb === 'X') digits = digits.toUpperCase()
+  if (spec.precision !== undefined)
+    digits = n === 0n && spec.precision === 0 ? '' : digits.padStart(spec.precision, '0')
+  if (verb === 'O') digits = `0o${digits}`
+  else if (spec.sharp) digits = (PREFIX[verb] ?? '') + digits
+  const sign = n < 0n ? '-' : spec.plus ? '+' : spec.space ? ' ' : ''
+  // a precision says how many zeros there are, so the flag does not count
+  return pad(spec, sign + digits, spec.precision === undefined)
+}
+
+function isCodePoint(n: bigint): boolean {
+  return n >= 0n && n <= 0x10ffffn && !(n >= 0xd800n && n <= 0xdfffn)
+}
+
+function formatDouble(spec: Spec, n: number, arg: Argument): string {
+  const { verb } = spec
+  if (!/[vbeEfFgG]/.test(verb) || verb === 'b') return badVerb(verb, arg)
+  const magnitude = formatFloat(Math.abs(n), verb, spec.precision, spec.sharp)
+  const sign = n < 0 ? '-' : spec.plus ? '+' : spec.space ? ' ' : ''
+  return pad(spec, sign + magnitude, true)
+}
+
+/** `%v` is `%g` with the shortest digits and plain notation below 1e21. */
+function formatFloat(n: number, verb: string, precision: number | undefined, sharp: boolean): string {
+  if (n < 0) return `-${formatFloat(-n, verb, precision, sharp)}`
+  switch (verb) {
+    case 'f':
+    case 'F':
+      return toFixed(n, precision ?? 6)
+    case 'e':
+    case 'E': {
+      const text = exponent(n.toExponential(Math.min(precision ?? 6, 100)))
+      return verb === 'E' ? text.toUpperCase() : text
+    }
+    default: {
+      const text = general(n, precision, verb === 'v' ? 21 : undefined)
+      return verb === 'G' ? text.toUpperCase() : text
+    }
+  }
+}
+
+function toFixed(n: number, precision: number): string {
+  if (precision > 100) return toFixed(n, 100) + '0'.repeat(precision - 100)
+  if (n < 1e21) return n.toFixed(precision)
+  return BigInt(n).toString() + (precision > 0 ? `.${'0'.repeat(precision)}` : '')
+}
+
+/** Go writes at least two digits of an exponent. */
+function exponent(text: string): string {
+  return text.replace(/e([+-])([0-9])$/, 'e$10$2')
+}
+
+function general(n: number, precision: number | undefined, plainBelow: number | undefined): string {
+  if (n === 0) return '0'
+  const digits = precision === undefined ? undefined : Math.max(precision, 1)
+  const scientific = digits === undefined ? n.toExponential() : n.toExponential(Math.min(digits, 101) - 1)
+  const [mantissa = '', power = '0'] = scientific.split('e')
+  const exp = Number(power)
+  const significant = mantissa.replace('.', '').length
+  const limit = plainBelow ?? (digits === undefined ? Math.max(significant, 21) : digits)
+  if (exp < -4 || exp >= limit) {
+    const short = digits === undefined ? mantissa : mantissa.replace(/\.?0+$/, '')
+    return exponent(`${short}e${exp < 0 ? '-' : '+'}${Math.abs(exp)}`)
+  }
+  const text = toFixed(Number(scientific), Math.max(0, significant - 1 - exp))
+  return text.includes('.') ? text.replace(/\.?0+$/, '') : text
+}
+
+function formatString(spec: Spec, text: string, arg: Argument): string {
+  const cut = spec.precision === undefined ? text : [...text].slice(0, spec.precision).join('')
+  switch (spec.verb) {
+    case 's':
+    case 'v':
+      return pad(spec, spec.verb === 'v' && spec.sharp ? JSON.stringify(cut) : cut, true)
+    case 'q':
+      return pad(spec, JSON.stringify(cut), true)
+    case 'x':
+    case 'X': {
+      const hex = Buffer.from(cut).toString('hex')
+      return pad(spec, spec.verb === 'X' ? hex.toUpperCase() : hex, true)
+    }
+    default:
+      return badVerb(spec.verb, arg)
+  }
+}
