@@ -4,6 +4,9 @@
 # runtime_data_claims, init_data, init_data_claims. Reference values come from query_reference_value(name), which
 # answers null for a name that is unknown or expired. `null` contains nothing, so nothing is affirming without values.
 #
+# Claims compared with "==" are booleans and numbers that a verifier makes, never null: an unknown reference value does
+# not equal them. Rules that ask for reference values begin with the TEE that they are for, so that no others are looked up.
+#
 # Values are AR4SI: 2..31 affirming, 32..95 warning, 96..127 contraindicated. Defaults: unrecognised executables (33),
 # unrecognised hardware (97), configuration not known (36). Debug, wherever a TEE reports it, is 96.
 #
@@ -32,19 +35,20 @@ trust_claims := {
 ##### Sample (development only)
 
 executables := 3 if {
+	input.sample
 	input.sample.launch_digest in query_reference_value("launch_digest")
 }
 
 hardware := 2 if {
+	input.sample
 	input.sample.svn in query_reference_value("svn")
-	major := query_reference_value("major_version")
-	is_number(major)
-	input.sample.platform_version.major == major
+	is_number(input.sample.platform_version.major)
+	input.sample.platform_version.major == query_reference_value("major_version")
 
-	# null and strings compare as well, so the type is tested first
+	# null and strings compare as well, so the types are tested first
+	is_number(input.sample.platform_version.minor)
 	minimum_minor := query_reference_value("minimum_minor_version")
 	is_number(minimum_minor)
-	is_number(input.sample.platform_version.minor)
 	input.sample.platform_version.minor >= minimum_minor
 }
 
@@ -57,10 +61,12 @@ configuration := 96 if {
 ##### AMD SEV-SNP
 
 executables := 3 if {
+	input.snp
 	input.snp.measurement in query_reference_value("snp_launch_measurement")
 }
 
 hardware := 2 if {
+	input.snp
 	input.snp.reported_tcb_bootloader in query_reference_value("snp_bootloader")
 	input.snp.reported_tcb_microcode in query_reference_value("snp_microcode")
 	input.snp.reported_tcb_snp in query_reference_value("snp_snp_svn")
@@ -86,11 +92,13 @@ configuration := 96 if {
 ##### AMD SEV-SNP with the virtual TPM of Azure. All claims of this TEE are strings.
 
 executables := 3 if {
+	input["az-snp-vtpm"]
 	input["az-snp-vtpm"].measurement in query_reference_value("measurement")
 	input["az-snp-vtpm"].tpm.pcr11 in query_reference_value("snp_pcr11")
 }
 
 hardware := 2 if {
+	input["az-snp-vtpm"]
 	input["az-snp-vtpm"].reported_tcb_bootloader in query_reference_value("tcb_bootloader")
 	input["az-snp-vtpm"].reported_tcb_microcode in query_reference_value("tcb_microcode")
 	input["az-snp-vtpm"].reported_tcb_snp in query_reference_value("tcb_snp")
@@ -114,11 +122,13 @@ configuration := 96 if {
 
 # Direct boot: kernel and parameters are recognised in the log. 4 (Grub boot): the two registers alone.
 executables := 3 if {
+	input.tdx
 	input.tdx.quote.body.rtmr_1 in query_reference_value("rtmr_1")
 	input.tdx.quote.body.rtmr_2 in query_reference_value("rtmr_2")
 	tdx_kernel_recognised
 	tdx_kernel_parameters_recognised
 } else := 4 if {
+	input.tdx
 	input.tdx.quote.body.rtmr_1 in query_reference_value("rtmr_1")
 	input.tdx.quote.body.rtmr_2 in query_reference_value("rtmr_2")
 }
@@ -163,6 +173,7 @@ configuration := 96 if {
 ##### Intel TDX with the virtual TPM of Azure
 
 executables := 3 if {
+	input["az-tdx-vtpm"]
 	input["az-tdx-vtpm"].tpm.pcr11 in query_reference_value("tdx_pcr11")
 }
 
@@ -185,10 +196,12 @@ configuration := 96 if {
 
 # Either the enclave itself is listed, or who signed it, which product it is, and which security version.
 executables := 3 if {
+	input.sgx
 	input.sgx.body.mr_enclave in query_reference_value("sgx_mr_enclave")
 }
 
 executables := 3 if {
+	input.sgx
 	input.sgx.body.mr_signer in query_reference_value("sgx_mr_signer")
 	input.sgx.body.isv_prod_id in query_reference_value("sgx_isv_prod_id")
 	input.sgx.body.isv_svn in query_reference_value("sgx_isv_svn")
@@ -225,6 +238,7 @@ sgx_not_debuggable if {
 ##### Hygon CSV
 
 executables := 3 if {
+	input.csv
 	input.csv.measure in query_reference_value("csv_measure")
 }
 
@@ -269,10 +283,12 @@ configuration := 96 if {
 
 # The attestation key comes with the evidence and is endorsed by nobody but this list.
 hardware := 2 if {
+	input.tpm
 	input.tpm.ak_public in query_reference_value("trusted_aks")
 }
 
 executables := 3 if {
+	input.tpm
 	input.tpm.pcr11 in query_reference_value("tpm_pcr11")
 	input.tpm.ak_public in query_reference_value("trusted_aks")
 }

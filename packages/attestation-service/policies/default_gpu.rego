@@ -23,6 +23,7 @@ trust_claims := {
 ##### Sample device (development only)
 
 hardware := 2 if {
+	input.sampledevice
 	input.sampledevice.svn in query_reference_value("device_svn")
 }
 
