@@ -11,9 +11,6 @@ import {
   type Tee,
 } from '@passport-kbs/protocol'
 
-/** More devices than a host can hold are not evidence. */
-const maxDevices = 64
-
 /** The posted attestation cannot be turned into evidence; the text is for the client. */
 export class AttestationShapeError extends Error {
   override readonly name = 'AttestationShapeError'
@@ -24,7 +21,11 @@ export class AttestationShapeError extends Error {
  * evidence, then each device, bound to key and nonce, in the order of their TEE names so that `gpu0`, `gpu1` mean the
  * same in every token (spec 01 §2.6; spec 02 §2.3).
  */
-export function evaluationItems(tee: Tee, hash: RuntimeDataHash, request: AttestRequest): EvaluationItem[] {
+export function evaluationItems(
+  tee: Tee,
+  hash: RuntimeDataHash,
+  request: AttestRequest,
+): [EvaluationItem, ...EvaluationItem[]] {
   const { nonce, teePublicKeyJson } = request.runtimeData
   const { additionalEvidence, initData } = request
   if (initData && initData.format !== 'toml') {
@@ -53,19 +54,17 @@ export function evaluationItems(tee: Tee, hash: RuntimeDataHash, request: Attest
   return [primary, ...devices]
 }
 
+/** One evidence a TEE, whichever of its names is used. */
 function deviceEvidence(text: string): [Tee, JsonValue][] {
   if (text === '') return []
-  const value = parseDevices(text)
-  const entries = Object.entries(value)
-  if (entries.length > maxDevices)
-    throw new AttestationShapeError(`more than ${maxDevices} additional evidences`)
-  return entries
-    .map(([name, evidence]): [Tee, JsonValue] => {
-      const tee = parseTee(name)
-      if (tee === undefined) throw new AttestationShapeError('additional_evidence names an unknown TEE')
-      return [tee, evidence]
-    })
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+  const byTee = new Map<Tee, JsonValue>()
+  for (const [name, evidence] of Object.entries(parseDevices(text))) {
+    const tee = parseTee(name)
+    if (tee === undefined) throw new AttestationShapeError('additional_evidence names an unknown TEE')
+    if (byTee.has(tee)) throw new AttestationShapeError('additional_evidence names a TEE twice')
+    byTee.set(tee, evidence)
+  }
+  return [...byTee].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 function parseDevices(text: string): JsonObject {

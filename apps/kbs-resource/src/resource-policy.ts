@@ -2,12 +2,13 @@ import {
   type CompiledPolicy,
   compilePolicy,
   fromJs,
+  PolicyError,
   PolicyLimitError,
   type RuleResult,
   toJs,
 } from '@passport-kbs/policy'
-import type { JsonObject } from '@passport-kbs/protocol'
-import { type DerivedValue, deriveFromStore, type KeyValueStore } from '@passport-kbs/storage'
+import { decodeUtf8, EncodingError, type JsonObject } from '@passport-kbs/protocol'
+import { deriveFromStore, type KeyValueStore, StorageUnavailable } from '@passport-kbs/storage'
 
 /** Where Trustee keeps the one resource policy: namespace `kbs` (spec 01 §4.4). */
 export const resourcePolicyKey = 'resource-policy.rego'
@@ -25,7 +26,7 @@ export interface PolicyQuestion {
 
 export type PolicyDecision =
   | { readonly allowed: true; readonly policySha384: string }
-  | { readonly allowed: false; readonly policySha384: string; readonly reason: string }
+  | { readonly allowed: false; readonly policySha384?: string; readonly reason: string }
 
 export interface ResourcePolicy {
   /** Only `data.policy.allow == true` allows. Throws `PolicyError` when the policy cannot be evaluated. */
@@ -48,18 +49,28 @@ export interface ResourcePolicyOptions {
   readonly maxAgeMs: number
 }
 
-/** The resource policy of KBS2: compiled when it changes, shared by all requests. */
+/**
+ * The resource policy of KBS2: compiled when it changes, shared by all requests. A store that is down gets the initial
+ * policy once it is back.
+ */
 export async function openResourcePolicy(options: ResourcePolicyOptions): Promise<ResourcePolicy> {
-  const { store, initial } = options
-  await store.set(resourcePolicyKey, new TextEncoder().encode(initial), { ifAbsent: true })
-  const compiled = deriveFromStore(store, resourcePolicyKey, compile, options)
+  const { store } = options
+  const install = installOnce(options)
+  await install().catch((error: unknown) => {
+    if (!(error instanceof StorageUnavailable)) throw error
+  })
+  const derived = () => deriveFromStore(store, resourcePolicyKey, compile, options)
+  let compiled = derived()
   return {
-    decide: (claims, question) => decide(compiled, options, claims, question),
+    async decide(claims, question) {
+      await install()
+      return decide(await compiled.current(), options, claims, question)
+    },
     async set(rego) {
-      const bytes = new TextEncoder().encode(rego)
-      const { sha384 } = compile(bytes)
-      await store.set(resourcePolicyKey, bytes)
-      await compiled.refresh()
+      const { sha384 } = compileText(rego)
+      await store.set(resourcePolicyKey, new TextEncoder().encode(rego))
+      // a new one, since the old may just be reading what was there before
+      compiled = derived()
       return sha384
     },
     async list() {
@@ -68,19 +79,41 @@ export async function openResourcePolicy(options: ResourcePolicyOptions): Promis
   }
 }
 
-function compile(bytes: Uint8Array | undefined): CompiledPolicy {
-  if (bytes === undefined) throw new Error('no resource policy is stored')
-  const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+/** Writes the initial policy where there is none, the first time that the store answers. */
+function installOnce({ store, initial }: ResourcePolicyOptions): () => Promise<boolean> {
+  let installed: Promise<boolean> | undefined
+  return () => {
+    installed ??= store
+      .set(resourcePolicyKey, new TextEncoder().encode(initial), { ifAbsent: true })
+      .catch((error: unknown) => {
+        installed = undefined
+        throw error
+      })
+    return installed
+  }
+}
+
+function compile(bytes: Uint8Array | undefined): CompiledPolicy | undefined {
+  if (bytes === undefined) return undefined
+  try {
+    return compileText(decodeUtf8(bytes))
+  } catch (error) {
+    if (error instanceof EncodingError) throw new PolicyError('encoding', 'the stored policy is not UTF-8')
+    throw error
+  }
+}
+
+function compileText(text: string): CompiledPolicy {
   return compilePolicy([{ file: resourcePolicyKey, text }])
 }
 
-async function decide(
-  compiled: DerivedValue<CompiledPolicy>,
+function decide(
+  policy: CompiledPolicy | undefined,
   { timeoutMs, now, clock, randomBytes }: ResourcePolicyOptions,
   claims: JsonObject,
   question: PolicyQuestion,
-): Promise<PolicyDecision> {
-  const policy = await compiled.current()
+): PolicyDecision {
+  if (policy === undefined) return { allowed: false, reason: 'there is no resource policy' }
   const startedAt = clock()
   const evaluation = policy.evaluate({
     rules: [allowRule],

@@ -28,6 +28,7 @@ export function createApp(
   const probes = {
     attestation: () => attest.attestation.ping(),
     sessions: () => attest.sessions.ping(),
+    passports: () => resource.passports.ping(),
     storage: () => resource.storage.ping(),
   }
   app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))

@@ -3,11 +3,12 @@ import {
   AttestationPolicyError,
   AttestationUnavailable,
   type Evaluation,
+  type EvaluationItem,
 } from '@passport-kbs/attestation-service'
 import {
   type AttestRequest,
-  canonicalJson,
-  type JsonValue,
+  JsonSyntaxError,
+  type KbsProblem,
   MessageError,
   parseAttestRequest,
   parseHashAlgorithm,
@@ -18,8 +19,9 @@ import {
   tokenBody,
 } from '@passport-kbs/protocol'
 import { jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
-import type { Session, SessionChallenge } from '@passport-kbs/storage'
+import type { SessionAttestation, SessionChallenge } from '@passport-kbs/storage'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
+import { attestationProblem } from '../attestation-problem.ts'
 import type { AttestDeps } from '../deps.ts'
 import { AttestationShapeError, evaluationItems } from '../evaluation-items.ts'
 import { readSessionCookie, sessionCookie } from '../session-cookie.ts'
@@ -34,13 +36,17 @@ export function attestRoute(deps: AttestDeps): KbsRoute {
     method: 'POST',
     async handle(request) {
       deps.metrics.attestationRequests.inc()
+      const refuse = refusal(deps, request)
       const id = readSessionCookie(request.header('cookie'))
-      if (id === undefined) throw sessionProblem(deps, 'no session cookie')
-      const attestation = await readAttestation(deps, request)
+      if (id === undefined) throw refuse('no session cookie')
+      const posted = readAttestation(deps, await request.body(), refuse)
       const session = await deps.sessions.get(id)
-      if (session === undefined) throw sessionProblem(deps, 'session unknown or expired')
+      if (session === undefined) throw refuse('session unknown or expired')
 
-      const token = await passport(deps, request, id, session, attestation)
+      const token =
+        session.state === 'attested'
+          ? tokenAgain(session.attestation, posted, refuse)
+          : await newToken(deps, request, { id, challenge: session.challenge, posted, refuse })
       return jsonAnswer(tokenBody(token), {
         'set-cookie': sessionCookie(id, session.expiresAt, deps.now(), deps.secureCookies),
       })
@@ -50,88 +56,95 @@ export function attestRoute(deps: AttestDeps): KbsRoute {
 
 interface PostedAttestation {
   readonly request: AttestRequest
-  /** SHA-256 of the canonical body: what "the same attestation again" means. */
+  /** SHA-256 of the body: what "the same attestation again" means. */
   readonly digest: string
 }
 
-async function readAttestation(deps: AttestDeps, request: KbsRequest): Promise<PostedAttestation> {
-  try {
-    const body: JsonValue = parseJson(await request.body())
-    return {
-      request: parseAttestRequest(body, deps.teeKeys),
-      digest: createHash('sha256').update(canonicalJson(body)).digest('base64url'),
-    }
-  } catch (cause) {
-    deps.metrics.attestationErrors.inc()
-    const reason = cause instanceof MessageError ? cause.message : 'the body is not JSON'
-    throw problems.attestFailed(reason, cause, 400)
+/** The problem for an attestation that never reaches a verifier; it is counted and put on the audit record. */
+type Refuse = (reason: string, cause?: unknown, status?: 400 | 401) => KbsProblem
+
+function refusal({ metrics, audit }: AttestDeps, { requestId }: KbsRequest): Refuse {
+  return (reason, cause, status) => {
+    metrics.attestationErrors.inc()
+    audit({ event: 'attestation', decision: 'denied', requestId, reason })
+    return problems.attestFailed(reason, cause, status)
   }
 }
 
-async function passport(
+function readAttestation({ teeKeys }: AttestDeps, body: Uint8Array, refuse: Refuse): PostedAttestation {
+  try {
+    const request = parseAttestRequest(parseJson(body), teeKeys)
+    return { request, digest: createHash('sha256').update(body).digest('base64url') }
+  } catch (cause) {
+    if (cause instanceof JsonSyntaxError) throw refuse('the body is not JSON', cause, 400)
+    if (cause instanceof MessageError) throw refuse(cause.message, cause, 400)
+    throw cause
+  }
+}
+
+/** A guest whose answer got lost may ask again, with the very same attestation. */
+function tokenAgain(attestation: SessionAttestation, posted: PostedAttestation, refuse: Refuse): string {
+  if (attestation.requestDigest === posted.digest) return attestation.token
+  throw refuse('the session is attested already; start again with /auth')
+}
+
+async function newToken(
   deps: AttestDeps,
   request: KbsRequest,
-  id: string,
-  session: Session,
-  posted: PostedAttestation,
+  handshake: { id: string; challenge: SessionChallenge; posted: PostedAttestation; refuse: Refuse },
 ): Promise<string> {
-  if (session.state === 'attested') {
-    if (session.attestation.requestDigest === posted.digest) return session.attestation.token
-    throw sessionProblem(deps, 'the session is attested already; start again with /auth')
+  const { id, challenge, posted, refuse } = handshake
+  const { nonce, teePublicKey } = posted.request.runtimeData
+  if (!equalText(challenge.nonce, nonce)) throw refuse('the nonce is not the one of this session')
+  const items = itemsOf(challenge, posted.request, refuse)
+  if ((await deps.sessions.claim(id)) === undefined)
+    throw refuse('the nonce has been used; start again with /auth')
+  const teeKey = teeKeyThumbprint(teePublicKey)
+  const { token } = await evaluate(deps, request, items, teeKey)
+  const attestation = { token, teeKeyThumbprint: teeKey, requestDigest: posted.digest }
+  if (!(await deps.sessions.complete(id, attestation)))
+    throw refuse('the session expired during verification')
+  return token
+}
+
+/** At least the primary evidence, which stands first. */
+function itemsOf(
+  challenge: SessionChallenge,
+  attestation: AttestRequest,
+  refuse: Refuse,
+): [EvaluationItem, ...EvaluationItem[]] {
+  const tee = parseTee(challenge.tee)
+  const hash = parseHashAlgorithm(challenge.hashAlgorithm)
+  if (tee === undefined || hash === undefined)
+    throw problems.internalError(new Error('the stored session is not ours'))
+  try {
+    return evaluationItems(tee, hash, attestation)
+  } catch (cause) {
+    if (cause instanceof AttestationShapeError) throw refuse(cause.message, cause, 400)
+    throw cause
   }
-  if (!equalText(session.challenge.nonce, posted.request.runtimeData.nonce)) {
-    throw problems.attestFailed('the nonce is not the one of this session')
-  }
-  const challenge = await deps.sessions.claim(id)
-  if (challenge === undefined) throw sessionProblem(deps, 'the nonce has been used; start again with /auth')
-  const evaluation = await evaluate(deps, request, challenge, posted.request)
-  const completed = await deps.sessions.complete(id, {
-    token: evaluation.token,
-    teeKeyThumbprint: teeKeyThumbprint(posted.request.runtimeData.teePublicKey),
-    requestDigest: posted.digest,
-  })
-  if (!completed) throw sessionProblem(deps, 'the session expired during verification')
-  return evaluation.token
 }
 
 async function evaluate(
   deps: AttestDeps,
   { requestId }: KbsRequest,
-  challenge: SessionChallenge,
-  attestation: AttestRequest,
+  items: [EvaluationItem, ...EvaluationItem[]],
+  teeKey: string,
 ): Promise<Evaluation> {
-  const tee = parseTee(challenge.tee)
-  const hash = parseHashAlgorithm(challenge.hashAlgorithm)
-  if (tee === undefined || hash === undefined)
-    throw problems.internalError(new Error('the stored session is not ours'))
-  const teeKey = teeKeyThumbprint(attestation.runtimeData.teePublicKey)
+  const [{ tee }] = items
+  const record = { event: 'attestation', requestId, tee, teeKeyThumbprint: teeKey }
   try {
-    const items = evaluationItems(tee, hash, attestation)
     const evaluation = await withinTime(
       deps.attestation.evaluate(items, { now: deps.now(), requestId }),
       deps.attestTimeoutMs,
     )
     deps.metrics.attestationSucceeded(tee)
-    deps.audit({
-      event: 'attestation',
-      decision: 'allowed',
-      requestId,
-      tee,
-      teeKeyThumbprint: teeKey,
-      jti: evaluation.jti,
-      submods: evaluation.submods,
-    })
+    deps.audit({ ...record, decision: 'allowed', jti: evaluation.jti, submods: evaluation.submods })
     return evaluation
   } catch (error) {
     deps.metrics.attestationFailed(tee)
-    deps.audit({
-      event: 'attestation',
-      decision: error instanceof EvidenceRejected ? 'denied' : 'failed',
-      requestId,
-      tee,
-      teeKeyThumbprint: teeKey,
-      reason: auditReason(error),
-    })
+    const decision = error instanceof EvidenceRejected ? 'denied' : 'failed'
+    deps.audit({ ...record, decision, reason: auditReason(error) })
     throw evaluationProblem(error)
   }
 }
@@ -145,16 +158,9 @@ function auditReason(error: unknown): string {
 function evaluationProblem(error: unknown) {
   if (error instanceof EvidenceRejected)
     return problems.attestFailed(`evidence rejected: ${error.code}`, error)
-  if (error instanceof AttestationShapeError) return problems.attestFailed(error.message, error, 400)
   if (error instanceof AttestationPolicyError)
     return problems.attestFailed('the attestation policy failed', error)
-  if (error instanceof AttestationUnavailable) return problems.serviceUnavailable(error, 5)
-  return error
-}
-
-function sessionProblem(deps: AttestDeps, reason: string) {
-  deps.metrics.attestationErrors.inc()
-  return problems.attestFailed(reason)
+  return attestationProblem(error)
 }
 
 async function withinTime<T>(work: Promise<T>, milliseconds: number): Promise<T> {

@@ -1,6 +1,14 @@
+import { InvalidPolicyId } from '@passport-kbs/attestation-service'
 import { PolicyCompileError } from '@passport-kbs/policy'
-import { MessageError, parseAttestationPolicyMessage, parseJson, problems } from '@passport-kbs/protocol'
+import {
+  JsonSyntaxError,
+  MessageError,
+  parseAttestationPolicyMessage,
+  parseJson,
+  problems,
+} from '@passport-kbs/protocol'
 import { authorizeAdmin, emptyAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import { attestationProblem } from '../attestation-problem.ts'
 import type { AttestDeps } from '../deps.ts'
 
 const verb = 'attestation-policy'
@@ -18,8 +26,9 @@ export function attestationPolicyRoute(deps: AttestDeps): KbsRoute {
       try {
         await deps.attestation.setPolicy(policyId, policy)
       } catch (cause) {
-        if (cause instanceof PolicyCompileError) throw problems.attestationPolicyRefused(cause.message, cause)
-        throw cause
+        if (cause instanceof PolicyCompileError || cause instanceof InvalidPolicyId)
+          throw problems.attestationPolicyRefused(cause.message, cause)
+        throw attestationProblem(cause)
       }
       deps.audit({ event: verb, decision: 'allowed', policyId, ...admin })
       return emptyAnswer()
@@ -32,6 +41,8 @@ async function readMessage(request: KbsRequest) {
   try {
     return parseAttestationPolicyMessage(parseJson(body))
   } catch (cause) {
-    throw problems.attestationPolicyRefused(cause instanceof MessageError ? cause.message : 'not JSON', cause)
+    if (cause instanceof JsonSyntaxError) throw problems.attestationPolicyRefused('not JSON', cause)
+    if (cause instanceof MessageError) throw problems.attestationPolicyRefused(cause.message, cause)
+    throw cause
   }
 }

@@ -1,6 +1,7 @@
 import {
   challengeBody,
   encodeBase64,
+  JsonSyntaxError,
   MessageError,
   parseAuthRequest,
   parseJson,
@@ -13,6 +14,9 @@ import { sessionCookie } from '../session-cookie.ts'
 
 /** `/auth` is open to everyone and makes the server keep state, so its body is small. */
 const maxBodyBytes = 32_768
+
+/** How Trustee words every fault of the body but its version (spec 01 §1.3). */
+const malformedRequest = 'deserialize Request'
 
 /** POST /kbs/v0/auth: Request -> Challenge and the session's cookie (spec 01 §2.2, §2.4). */
 export function authRoute(deps: AttestDeps): KbsRoute {
@@ -56,13 +60,14 @@ async function readRequest(request: KbsRequest) {
   try {
     return parseAuthRequest(parseJson(body))
   } catch (cause) {
-    if (!(cause instanceof MessageError))
-      throw problems.authFailed('deserialize Request: not JSON', cause, 400)
-    // The version texts are a contract with guests, which read them from a 401.
-    if (cause.path === 'version' && cause.contractText?.includes('ersion')) {
-      throw problems.authFailed(cause.contractText, cause)
-    }
-    throw problems.authFailed(`deserialize Request: ${cause.message}`, cause, 400)
+    if (cause instanceof JsonSyntaxError)
+      throw problems.authFailed(`${malformedRequest}: not JSON`, cause, 400)
+    if (!(cause instanceof MessageError)) throw cause
+    const { contractText = malformedRequest } = cause
+    if (contractText === malformedRequest)
+      throw problems.authFailed(`${malformedRequest}: ${cause.message}`, cause, 400)
+    // The texts on versions are a contract with guests, which read them from a 401.
+    throw problems.authFailed(contractText, cause)
   }
 }
 

@@ -1,6 +1,7 @@
 import { ReferenceValueError } from '@passport-kbs/attestation-service'
 import { type JsonValue, parseJson, problems, stringifyJson } from '@passport-kbs/protocol'
 import { authorizeAdmin, jsonAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
+import { attestationProblem } from '../attestation-problem.ts'
 import type { AttestDeps } from '../deps.ts'
 
 const verb = 'reference-value'
@@ -11,12 +12,13 @@ export function getReferenceValueRoute(deps: AttestDeps): KbsRoute {
     name: verb,
     method: 'GET',
     async handle(request) {
-      await authorize(deps, request)
-      const value = await deps.attestation.queryReferenceValue(
-        request.segments.slice(1).join('/'),
-        deps.now(),
-      )
+      const admin = await authorize(deps, request)
+      const name = request.segments.slice(1).join('/')
+      const value = await deps.attestation
+        .queryReferenceValue(name, deps.now())
+        .catch((error: unknown) => Promise.reject(attestationProblem(error)))
       if (value === undefined) throw problems.referenceValueNotFound()
+      deps.audit({ event: `${verb}-read`, decision: 'allowed', referenceValues: [name], ...admin })
       return jsonAnswer(stringifyJson(value))
     },
   }
@@ -35,7 +37,7 @@ export function setReferenceValuesRoute(deps: AttestDeps): KbsRoute {
         deps.audit({ event: verb, decision: 'allowed', referenceValues: names, ...admin })
       } catch (cause) {
         if (cause instanceof ReferenceValueError) throw problems.referenceValueRefused(cause.message, cause)
-        throw cause
+        throw attestationProblem(cause)
       }
       return jsonAnswer('')
     },

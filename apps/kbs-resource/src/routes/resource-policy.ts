@@ -1,5 +1,11 @@
 import { PolicyCompileError } from '@passport-kbs/policy'
-import { MessageError, parseJson, parseResourcePolicyMessage, problems } from '@passport-kbs/protocol'
+import {
+  JsonSyntaxError,
+  MessageError,
+  parseJson,
+  parseResourcePolicyMessage,
+  problems,
+} from '@passport-kbs/protocol'
 import {
   authorizeAdmin,
   emptyAnswer,
@@ -35,8 +41,10 @@ export function listResourcePoliciesRoute(deps: ResourceDeps): KbsRoute {
     name: verb,
     method: 'GET',
     async handle(request) {
-      await authorize(deps, request)
-      return jsonAnswer(await deps.policy.list())
+      const admin = await authorize(deps, request)
+      const ids = await deps.policy.list()
+      deps.audit({ event: `${verb}-list`, decision: 'allowed', ...admin })
+      return jsonAnswer(ids)
     },
   }
 }
@@ -46,7 +54,9 @@ async function readRego(request: KbsRequest): Promise<string> {
   try {
     return parseResourcePolicyMessage(parseJson(body))
   } catch (cause) {
-    throw problems.resourcePolicyMalformed(cause instanceof MessageError ? cause.message : 'not JSON', cause)
+    if (cause instanceof JsonSyntaxError) throw problems.resourcePolicyMalformed('not JSON', cause)
+    if (cause instanceof MessageError) throw problems.resourcePolicyMalformed(cause.message, cause)
+    throw cause
   }
 }
 

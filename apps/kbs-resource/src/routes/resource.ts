@@ -17,6 +17,7 @@ import {
   type VerifiedPassport,
 } from '@passport-kbs/service'
 import { InvalidStorageKey, type KeyValueStore, ValueTooLarge } from '@passport-kbs/storage'
+import { type AuditFacts, audited } from '../audited.ts'
 import type { ResourceDeps } from '../deps.ts'
 import { passportOf } from '../passport-of.ts'
 import { parseResourcePath, resourceKey } from '../resource-path.ts'
@@ -43,62 +44,36 @@ export function resourceRoute(deps: ResourceDeps, secrets: KeyValueStore): KbsRo
 }
 
 /** Token, policy, TEE key, secret, JWE: in this order, so that nothing is read that cannot be delivered. */
-async function read(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
-  const { teeKey, released } = await grant(deps, request)
-  const key = keyOf(request)
-  deps.metrics.resourceRead(key)
-  const secret = await secrets.get(key)
-  if (secret === undefined) {
-    released('denied', 'no such resource')
-    throw problems.resourceNotFound()
-  }
-  const answer = seal(teeKey, secret)
-  released('allowed')
-  return jsonAnswer(answer)
+function read(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
+  return audited(deps, 'resource-read', request, async (facts) => {
+    const teeKey = await grant(deps, request, facts)
+    const key = keyOf(request)
+    deps.metrics.resourceRead(key)
+    const secret = await secrets.get(key)
+    if (secret === undefined) throw problems.resourceNotFound()
+    return jsonAnswer(seal(teeKey, secret))
+  })
 }
 
 /** PUT is for attested guests, too, but this plugin has no use for it. */
-async function refusePut(deps: ResourceDeps, request: KbsRequest): Promise<Response> {
-  await grant(deps, request)
-  throw problems.pluginRefused('illegal method')
-}
-
-interface Grant {
-  readonly teeKey: TeePublicKey
-  /** Writes the audit record, once it is known what came of the grant. */
-  readonly released: (decision: 'allowed' | 'denied', reason?: string) => void
-}
-
-async function grant(deps: ResourceDeps, request: KbsRequest): Promise<Grant> {
-  const { requestId } = request
-  const record = { event: 'resource-read', requestId, resourcePath: resourceName(request) }
-  const denied = (reason: string, more = {}) => deps.audit({ ...record, decision: 'denied', reason, ...more })
-
-  const passport = await passportOf(deps, request).catch((error: unknown) => {
-    denied(causeText(error))
-    throw error
+function refusePut(deps: ResourceDeps, request: KbsRequest): Promise<Response> {
+  return audited(deps, 'resource-put', request, async (facts) => {
+    await grant(deps, request, facts)
+    throw problems.pluginRefused('illegal method')
   })
-  const who = {
-    ...(passport.issuer ? { issuer: passport.issuer } : {}),
-    ...(passport.jti ? { jti: passport.jti } : {}),
-  }
+}
+
+/** The key to which secrets may be sealed: that of a verified passport which the policy allows. */
+async function grant(deps: ResourceDeps, request: KbsRequest, facts: AuditFacts): Promise<TeePublicKey> {
+  const passport = await passportOf(deps, request)
+  facts.issuer = passport.issuer
+  facts.jti = passport.jti
   const decision = await decide(deps, request, passport)
-  const policySha384 = decision.policySha384
-  if (!decision.allowed) {
-    denied(decision.reason, { ...who, policySha384 })
-    throw problems.policyDenied(deps.denyStatus)
-  }
-  const teeKey = teeKeyOf(deps, passport, (reason) => denied(reason, { ...who, policySha384 }))
-  const released: Grant['released'] = (outcome, reason) =>
-    deps.audit({
-      ...record,
-      ...who,
-      decision: outcome,
-      policySha384,
-      teeKeyThumbprint: teeKeyThumbprint(teeKey),
-      ...(reason ? { reason } : {}),
-    })
-  return { teeKey, released }
+  facts.policySha384 = decision.policySha384
+  if (!decision.allowed) throw problems.policyDenied(deps.denyStatus, new Error(decision.reason))
+  const teeKey = teeKeyOf(deps, passport)
+  facts.teeKeyThumbprint = teeKeyThumbprint(teeKey)
+  return teeKey
 }
 
 async function decide(deps: ResourceDeps, request: KbsRequest, passport: VerifiedPassport) {
@@ -121,23 +96,15 @@ async function decide(deps: ResourceDeps, request: KbsRequest, passport: Verifie
   }
 }
 
-function teeKeyOf(
-  deps: ResourceDeps,
-  passport: VerifiedPassport,
-  denied: (reason: string) => void,
-): TeePublicKey {
+function teeKeyOf(deps: ResourceDeps, passport: VerifiedPassport): TeePublicKey {
   let key: TeePublicKey | undefined
   try {
     key = findTeePublicKey(passport.claims, deps.extraTeeKeyPaths, deps.teeKeys)
   } catch (cause) {
-    if (!(cause instanceof TeeKeyError)) throw cause
-    denied(`TEE key: ${cause.message}`)
-    throw problems.tokenRefused(cause)
+    if (cause instanceof TeeKeyError) throw problems.tokenRefused(cause)
+    throw cause
   }
-  if (key === undefined) {
-    denied('the passport names no TEE key')
-    throw problems.tokenRefused(new Error('the passport names no TEE key'))
-  }
+  if (key === undefined) throw problems.tokenRefused(new Error('the passport names no TEE key'))
   return key
 }
 
@@ -151,37 +118,35 @@ function seal(key: TeePublicKey, secret: Uint8Array) {
 }
 
 async function write(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
-  const record = await authorize(deps, request, 'resource-write')
-  const key = keyOf(request)
-  deps.metrics.resourceWritten(key)
+  const admin = await authorizeAdmin(deps, request, 'resource-write', problems.adminRefusedOnPlugin)
+  return audited(deps, 'resource-write', request, async (facts) => {
+    Object.assign(facts, admin)
+    const key = keyOf(request)
+    deps.metrics.resourceWritten(key)
+    await store(secrets, key, await request.body())
+    return emptyAnswer('text/xml')
+  })
+}
+
+async function store(secrets: KeyValueStore, key: string, value: Uint8Array): Promise<void> {
   try {
-    await secrets.set(key, await request.body())
+    await secrets.set(key, value)
   } catch (cause) {
     if (cause instanceof ValueTooLarge) throw problems.payloadTooLarge()
     if (cause instanceof InvalidStorageKey) throw problems.pluginRefused('the path cannot be stored', cause)
     throw cause
   }
-  deps.audit({ ...record, decision: 'allowed' })
-  return emptyAnswer('text/xml')
 }
 
 async function remove(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
-  const record = await authorize(deps, request, 'resource-delete')
-  const key = keyOf(request)
-  deps.metrics.resourceDeleted(key)
-  if (!(await secrets.delete(key))) throw problems.resourceNotFound()
-  deps.audit({ ...record, decision: 'allowed' })
-  return emptyAnswer('text/xml')
-}
-
-async function authorize(deps: ResourceDeps, request: KbsRequest, event: string) {
-  const admin = await authorizeAdmin(deps, request, event, problems.adminRefusedOnPlugin)
-  return { event, resourcePath: resourceName(request), ...admin }
-}
-
-/** For the audit record, bounded, whatever was asked for. */
-function resourceName(request: KbsRequest): string {
-  return request.segments.slice(1).join('/').slice(0, 512)
+  const admin = await authorizeAdmin(deps, request, 'resource-delete', problems.adminRefusedOnPlugin)
+  return audited(deps, 'resource-delete', request, async (facts) => {
+    Object.assign(facts, admin)
+    const key = keyOf(request)
+    deps.metrics.resourceDeleted(key)
+    if (!(await secrets.delete(key))) throw problems.resourceNotFound()
+    return emptyAnswer('text/xml')
+  })
 }
 
 /** The name is checked after authentication and policy, as Trustee does, so that it tells strangers nothing. */
@@ -189,9 +154,4 @@ function keyOf(request: KbsRequest): string {
   const path = parseResourcePath(request.segments.slice(1))
   if (path === undefined) throw problems.pluginRefused('the path is not <repository>/<type>/<tag>')
   return resourceKey(path)
-}
-
-function causeText(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  return cause instanceof Error ? cause.message : 'unknown'
 }
