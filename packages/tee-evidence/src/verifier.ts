@@ -32,7 +32,10 @@ export interface VerifiedEvidence {
   readonly teeClass: TeeClass
   /** Claims exactly as policies expect them, `report_data` and `init_data` included (spec 02 §2.6). */
   readonly claims: JsonObject
-  /** Names of the checks that passed, in order. */
+  /**
+   * Names of the checks that were made and passed, in order. A check is not in it when there was nothing to compare
+   * (no expected value) or a policy switched it off: a claim in `claims` is no proof that it was compared.
+   */
   readonly passed: readonly string[]
 }
 

@@ -149,9 +149,9 @@ export function hasBit(field: bigint, bit: bigint): boolean {
   return ((field >> bit) & 1n) === 1n
 }
 
-/** Only with the gate switched on. Rejects with DEBUG_NOT_ALLOWED. */
-export function checkDebugGate(report: SnpReport, rejectDebug: boolean): void {
-  if (rejectDebug && hasBit(report.policy, policyBit.debug)) {
+/** Rejects with DEBUG_NOT_ALLOWED. */
+export function checkDebugGate(report: SnpReport): void {
+  if (hasBit(report.policy, policyBit.debug)) {
     fail('DEBUG_NOT_ALLOWED', 'the guest policy allows debugging')
   }
 }

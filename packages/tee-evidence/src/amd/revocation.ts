@@ -21,9 +21,13 @@ export class RevocationCheck {
     this.#sources = sources
   }
 
+  get enabled(): boolean {
+    return this.#policy !== 'off'
+  }
+
   /** Rejects with CERT_REVOKED or, when the policy demands a list, CRL_UNAVAILABLE. */
   async check(chain: VekChain, now: Date): Promise<void> {
-    if (this.#policy === 'off') return
+    if (!this.enabled) return
     const list = await this.#listFor(chain, now)
     if (list === undefined) {
       if (this.#policy === 'require') fail('CRL_UNAVAILABLE', `no usable CRL for ${chain.generation}`)

@@ -129,12 +129,12 @@ export function createAzureSnpVtpmVerifier(options: AzureSnpVtpmVerifierOptions 
       run.make('vmpl', () => {
         if (report.vmpl !== 0) fail('VMPL_UNSUPPORTED', `VMPL ${report.vmpl}; the paravisor runs at 0`)
       })
-      run.make('init-data', () => {
-        const { expectedInitDataDigest: digest } = request
-        if (digest !== undefined) checkInitDataPcr(state.pcrs, digest)
-      })
-      run.make('debug-gate', () => checkDebugGate(report, policy.rejectDebug ?? false))
-      await run.makeAsync('certificate-revocation', () => revocation.check(chain, request.now))
+      const { expectedInitDataDigest: digest } = request
+      if (digest !== undefined) run.make('init-data', () => checkInitDataPcr(state.pcrs, digest))
+      if (policy.rejectDebug === true) run.make('debug-gate', () => checkDebugGate(report))
+      if (revocation.enabled) {
+        await run.makeAsync('certificate-revocation', () => revocation.check(chain, request.now))
+      }
       const claims = azureSnpClaims(report, generation, state)
       if (policy.extendedClaims === true) {
         claims.ext = azureSnpExtendedClaims(report, generation, profile, evidence.version, state)
@@ -148,9 +148,9 @@ export function createAzureSnpVtpmVerifier(options: AzureSnpVtpmVerifierOptions 
 function checkHardwareBinding(run: CheckRun, evidence: AzureSnpEvidence, state: VtpmState): SnpReport {
   const report = run.make('hardware-report', () => parseReport(state.hardwareReport))
   run.make('variable-data', () => checkVariableDataBinding(state.variableDataBytes, report.reportData))
-  run.make('user-data', () => {
-    if (evidence.version === 2) checkUserData(state.variableData, state.expectedReportData)
-  })
+  if (evidence.version === 2) {
+    run.make('user-data', () => checkUserData(state.variableData, state.expectedReportData))
+  }
   return report
 }
 
@@ -180,9 +180,7 @@ function checkVcek(
     opened.checkSignatures()
     return opened
   })
-  run.make('certificate-validity', () => {
-    if (policy.certValidity !== 'ignore') chain.checkValidity(now)
-  })
+  if (policy.certValidity !== 'ignore') run.make('certificate-validity', () => chain.checkValidity(now))
   const profile = run.make('certificate-profile', () => chain.profile())
   chains.keep(chain, material)
   return { chain, profile }

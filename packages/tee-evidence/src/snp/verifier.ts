@@ -128,8 +128,10 @@ export function createSnpVerifier(options: SnpVerifierOptions = {}): Verifier {
       run.make('chip-id', () => checkChipId(profile, report, policy.allowMaskedChipId ?? false))
       run.make('reported-tcb', () => checkReportedTcb(profile, report, generation))
       if (certificates !== undefined) bind()
-      run.make('debug-gate', () => checkDebugGate(report, policy.rejectDebug ?? false))
-      await run.makeAsync('certificate-revocation', () => revocation.check(endorsement.chain, request.now))
+      if (policy.rejectDebug === true) run.make('debug-gate', () => checkDebugGate(report))
+      if (revocation.enabled) {
+        await run.makeAsync('certificate-revocation', () => revocation.check(endorsement.chain, request.now))
+      }
       const claims = snpClaims(report, generation)
       if (policy.extendedClaims === true) claims.ext = extendedClaims(report, generation, profile)
       return [verifiedEvidence({ tee: 'snp', teeClass: 'cpu', claims, passed: run.passed })]
@@ -154,9 +156,7 @@ function readEvidence(run: CheckRun, evidence: JsonValue) {
 
 function checkCertificates(run: CheckRun, { chain }: Endorsement, now: Date, policy: SnpPolicy) {
   run.make('certificate-chain', () => chain.checkSignatures())
-  run.make('certificate-validity', () => {
-    if (policy.certValidity !== 'ignore') chain.checkValidity(now)
-  })
+  if (policy.certValidity !== 'ignore') run.make('certificate-validity', () => chain.checkValidity(now))
   return run.make('certificate-profile', () => chain.profile())
 }
 
@@ -169,12 +169,12 @@ function checkBindings(
   run.make('vmpl', () => {
     if (!(policy.allowedVmpl ?? [0]).includes(report.vmpl)) fail('VMPL_UNSUPPORTED', `VMPL ${report.vmpl}`)
   })
-  run.make('report-data', () => checkReportData(report, request.expectedReportData))
-  run.make('init-data', () => checkHostData(report, request.expectedInitDataDigest))
+  const { expectedReportData: expected, expectedInitDataDigest: digest } = request
+  if (expected !== undefined) run.make('report-data', () => checkReportData(report, expected))
+  if (digest !== undefined) run.make('init-data', () => checkHostData(report, digest))
 }
 
-function checkReportData(report: SnpReport, expected: Uint8Array | undefined): void {
-  if (expected === undefined) return
+function checkReportData(report: SnpReport, expected: Uint8Array): void {
   if (expected.length < 1 || expected.length > 64) {
     fail('INPUT_INVALID', `expected report data of ${expected.length} bytes`)
   }
@@ -186,8 +186,7 @@ function checkReportData(report: SnpReport, expected: Uint8Array | undefined): v
 }
 
 /** HOST_DATA has room for 32 bytes; the guest side cuts longer digests the same way. */
-function checkHostData(report: SnpReport, digest: Uint8Array | undefined): void {
-  if (digest === undefined) return
+function checkHostData(report: SnpReport, digest: Uint8Array): void {
   if (![32, 48, 64].includes(digest.length)) {
     fail('INPUT_INVALID', `init-data digest of ${digest.length} bytes`)
   }

@@ -13,7 +13,6 @@ import {
 } from '../verifier.ts'
 import { hexPcrOf, vtpmChecks } from '../vtpm/azure-evidence.ts'
 import {
-  checkInitDataLength,
   checkInitDataPcr,
   checkNonce,
   checkPcrDigest,
@@ -93,13 +92,11 @@ export function createTpmVerifier({ policy = {} }: TpmVerifierOptions = {}): Ver
       const quote = run.make('quote-format', () => parseTpmQuote(message))
       run.make('pcr-selection', () => checkPcrSelection(quote, pcrs))
       run.make('pcr-digest', () => checkPcrDigest(quote, pcrs))
-      run.make('nonce', () => checkResizedNonce(quote, request.expectedReportData, policy))
-      run.make('init-data', () => {
-        const { expectedInitDataDigest: digest } = request
-        if (digest === undefined) return
-        checkInitDataLength(digest)
-        checkInitDataPcr(pcrs, digest)
-      })
+      const { expectedReportData: expected, expectedInitDataDigest: digest } = request
+      if (expected !== undefined || policy.requireReportData === true) {
+        run.make('nonce', () => checkResizedNonce(quote, expected))
+      }
+      if (digest !== undefined) run.make('init-data', () => checkInitDataPcr(pcrs, digest))
       const claims = tpmClaims(evidence, quote)
       return [verifiedEvidence({ tee: 'tpm', teeClass: 'cpu', claims, passed: run.passed })]
     },
@@ -141,11 +138,8 @@ function attestationKey(spki: Uint8Array): KeyObject {
 }
 
 /** The attester resizes its report data to 32 bytes; 16 of the usual 48 are lost (spec 03 §12.15). */
-function checkResizedNonce(quote: TpmQuote, expected: Uint8Array | undefined, policy: TpmPolicy): void {
-  if (expected === undefined) {
-    if (policy.requireReportData === true) fail('INPUT_INVALID', 'expected report data is required')
-    return
-  }
+function checkResizedNonce(quote: TpmQuote, expected: Uint8Array | undefined): void {
+  if (expected === undefined) fail('INPUT_INVALID', 'expected report data is required')
   if (expected.length < 1 || expected.length > 64) {
     fail('INPUT_INVALID', `expected report data of ${expected.length} bytes`)
   }

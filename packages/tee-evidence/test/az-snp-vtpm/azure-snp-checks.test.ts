@@ -267,8 +267,17 @@ describe('the list of checks', () => {
     }
   })
 
-  it('is what an accepted evidence has passed, in this order', async () => {
-    const [entry] = await verifier().verify(vm.evidence({ reportData, initDataDigest }), request)
+  it('is what evidence has passed, in this order, when everything is asked for', async () => {
+    const strict = verifier({ rejectDebug: true, crlPolicy: 'soft' })
+    const [entry] = await strict.verify(vm.evidence({ reportData, initDataDigest }), request)
     expect(entry?.passed).toEqual(checks.map(({ name }) => name))
+  })
+
+  it('nothing is said to have passed that was not compared', async () => {
+    const evidence = vm.evidence({ reportData, version: 1 })
+    const [entry] = await verifier().verify(evidence, { now, expectedReportData: reportData })
+    for (const name of ['user-data', 'init-data', 'debug-gate', 'certificate-revocation']) {
+      expect(entry?.passed).not.toContain(name)
+    }
   })
 })

@@ -7,7 +7,12 @@ import {
   type VirtualSnpMachine,
 } from '@passport-kbs/testing'
 import { describe, expect, it } from 'vitest'
-import { createSnpVerifier, rejectionCodes, type SnpPolicy } from '../../src/index.ts'
+import {
+  createSnpVerifier,
+  rejectionCodes,
+  type SnpPolicy,
+  type VerificationRequest,
+} from '../../src/index.ts'
 import { rejectionOf } from '../rejection-of.ts'
 
 const now = new Date('2026-03-01T12:00:00Z')
@@ -277,9 +282,27 @@ describe('the list of checks', () => {
     }
   })
 
-  it('is what an accepted evidence has passed, and nothing is left out', async () => {
+  const everything = { rejectDebug: true, crlPolicy: 'soft' } as const
+  const passedBy = async (policy: SnpPolicy, given: VerificationRequest) => {
     const machine = machines.Milan
-    const [entry] = await verifierFor(machine).verify(machine.evidence({ reportData }), { now })
-    expect([...(entry?.passed ?? [])].sort()).toEqual(checks.map(({ name }) => name).sort())
+    const evidence = machine.evidence({ reportData, initDataDigest })
+    const [entry] = await verifierFor(machine, policy).verify(evidence, given)
+    return entry?.passed ?? []
+  }
+
+  it('is what evidence has passed, when everything is asked for', async () => {
+    expect(await passedBy(everything, request)).toEqual(checks.map(({ name }) => name))
+  })
+
+  it('nothing is said to have passed that was not compared', async () => {
+    const all = await passedBy(everything, request)
+    const left = await passedBy({ certValidity: 'ignore' }, { now })
+    expect(all.filter((name) => !left.includes(name))).toEqual([
+      'certificate-validity',
+      'report-data',
+      'init-data',
+      'debug-gate',
+      'certificate-revocation',
+    ])
   })
 })
