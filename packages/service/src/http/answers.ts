@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { KbsProblem, problemBody, problems, stringifyJson } from '@passport-kbs/protocol'
 import { StorageUnavailable } from '@passport-kbs/storage'
 import type { ErrorHandler, NotFoundHandler } from 'hono'
+import { describeReason } from '../observability/logger.ts'
 import type { ServiceEnv } from './service-env.ts'
 
 /** Headers that every answer has; nothing here is for a browser, or for a cache. */
@@ -59,13 +60,15 @@ export function problemBytes(problem: KbsProblem, requestId: string): string {
  */
 export const errorHandler: ErrorHandler<ServiceEnv> = (error, c) => {
   const problem = problemOf(error)
-  const fields = {
-    problem: problem.kind,
-    status: problem.status,
-    err: problem.cause ?? (error === problem ? undefined : error),
-  }
-  if (problem.status >= 500) c.get('logger')?.error(fields, problem.message)
-  else c.get('logger')?.info(fields, problem.message)
+  const cause = problem.cause ?? (error === problem ? undefined : error)
+  const fields = { problem: problem.kind, status: problem.status }
+  const logger = c.get('logger')
+  if (problem.status >= 500) logger?.error({ ...fields, err: cause }, problem.message)
+  else
+    logger?.info(
+      { ...fields, reason: cause === undefined ? undefined : describeReason(cause) },
+      problem.message,
+    )
   return problemResponse(problem, c.get('requestId'))
 }
 

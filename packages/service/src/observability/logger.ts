@@ -61,15 +61,19 @@ function levelFrom(text: string | undefined): string | undefined {
   return word === 'off' ? 'silent' : word
 }
 
-/** An error and its causes, at most five deep. */
-export function describeError(error: unknown, depth = 0): unknown {
+/** An error and its causes, at most five deep, with the stack of the first. */
+export function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return describeReason(error)
+  return { ...describeReason(error), stack: error.stack?.slice(0, 8_000) }
+}
+
+/** The same without stack: for a refusal, where the place in our code says nothing. */
+export function describeReason(error: unknown, depth = 0): { readonly message: string } {
   if (!(error instanceof Error)) return { message: String(error).slice(0, 1_000) }
   const code: unknown = Reflect.get(error, 'code')
   return {
-    name: error.name,
-    message: error.message.slice(0, 4_000),
+    ...{ name: error.name, message: error.message.slice(0, 4_000) },
     ...(typeof code === 'string' ? { code } : {}),
-    ...(depth === 0 && error.stack !== undefined ? { stack: error.stack.slice(0, 8_000) } : {}),
-    ...(error.cause !== undefined && depth < 5 ? { cause: describeError(error.cause, depth + 1) } : {}),
+    ...(error.cause !== undefined && depth < 5 ? { cause: describeReason(error.cause, depth + 1) } : {}),
   }
 }
