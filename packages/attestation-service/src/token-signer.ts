@@ -1,7 +1,7 @@
 import { encodeUtf8, type JsonObject, stringifyJson } from '@passport-kbs/protocol'
 import { CompactSign } from 'jose'
 import { createKeyFiles, maxRetiredKeys, type RetiredKey } from './key-files.ts'
-import type { TokenJwk } from './signing-key.ts'
+import type { SigningState, TokenJwk } from './signing-key.ts'
 
 export interface TokenSignerOptions {
   /** PEM file with the P-256 private key. Absent: a key is made. */
@@ -59,6 +59,7 @@ export async function createTokenSigner(options: TokenSignerOptions = {}): Promi
   let retired = await files.loadRetired()
   let checkedAt = now().getTime()
   let pending: Promise<unknown> = Promise.resolve()
+  let expiredChain: SigningState['chain']
 
   /** Before a new key takes its place: a key is never unpublished while its tokens are valid. */
   const retireKey = async (jwk: TokenJwk) => {
@@ -91,7 +92,10 @@ export async function createTokenSigner(options: TokenSignerOptions = {}): Promi
     } catch (cause) {
       notice('the signing key could not be read again; the former stays in use', cause)
     }
-    if (state.chain && state.chain.notAfter <= now()) notice('the certificate of the signing key has expired')
+    if (state.chain && state.chain !== expiredChain && state.chain.notAfter <= now()) {
+      expiredChain = state.chain
+      notice('the certificate of the signing key has expired: relying parties that need it refuse new tokens')
+    }
   }
 
   return {

@@ -195,6 +195,23 @@ describe('the certificate chain', () => {
     await expect(signerWith(...chain)).rejects.toThrow(text)
   })
 
+  it('that expires while the service runs is told once', async () => {
+    const notices: string[] = []
+    const keyPath = await putKey(key.privateKey)
+    const certPath = await put('chain.pem', leaf(key).pem + root.pem)
+    const signer = await createTokenSigner({
+      keyPath,
+      certPath,
+      now,
+      onNotice: (notice) => notices.push(notice),
+    })
+    time = new Date('2027-01-01T00:00:00Z')
+    await signer.sign(payload())
+    time = new Date('2027-01-01T00:00:05Z')
+    await signer.sign(payload())
+    expect(notices).toEqual([expect.stringContaining('has expired')])
+  })
+
   it('may be a leaf alone', async () => {
     const signer = await signerWith(leaf(key).pem)
     expect(signer.jwks().keys[0]?.x5c).toHaveLength(1)
