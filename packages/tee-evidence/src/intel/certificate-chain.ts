@@ -53,7 +53,7 @@ export function intelRoot(der: Uint8Array): IntelRoot {
  * @throws CheckFailure with `code`
  */
 export function parseCertificateList(text: string, count: number, code: RejectionCode): Certificate[] {
-  const blocks = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----\s*/y
+  const blocks = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/= \t\r\n]*-----END CERTIFICATE-----[ \t\r\n]*/y
   const content = withoutPadding(text)
   const certificates: Certificate[] = []
   while (blocks.lastIndex < content.length) {
@@ -70,7 +70,7 @@ export function parseCertificateList(text: string, count: number, code: Rejectio
 /** Without white space and NULs at the end; a regular expression would take quadratic time for them elsewhere. */
 function withoutPadding(text: string): string {
   let end = text.length
-  while (end > 0 && (text[end - 1] === '\0' || text[end - 1]?.trim() === '')) end -= 1
+  while (end > 0 && ' \t\r\n\0'.includes(text.charAt(end - 1))) end -= 1
   return text.slice(0, end)
 }
 
