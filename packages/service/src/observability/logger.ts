@@ -2,22 +2,11 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type { Logger }
 
-/** Names under which secrets travel. Redacted wherever they are logged, one level deep included. */
-const secretNames = [
-  'authorization',
-  'cookie',
-  'set-cookie',
-  'token',
-  'evidence',
-  'password',
-  'api_key',
-  'apiKey',
-  'secret',
-  'sessionId',
-  'session_id',
-  'headers',
-  'body',
-]
+/** Names under which secrets travel. */
+const secretNames = new Set([
+  ...['authorization', 'cookie', 'set-cookie', 'headers', 'body', 'token', 'evidence', 'secret', 'password'],
+  ...['api_key', 'apiKey', 'sessionId', 'session_id', 'private_key', 'privateKey'],
+])
 
 const levels = new Set(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
 
@@ -41,18 +30,30 @@ export function createLogger(options: {
         'info',
       base: { program: options.program },
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      redact: {
-        paths: secretNames.flatMap((name) => [quoted(name), `*${quoted(name)}`]),
-        censor: '[redacted]',
-      },
-      serializers: { err: describeError, cause: describeError },
+      formatters: { level: (label) => ({ level: label }), log: (members) => redacted(members, 0) },
     },
     options.destination ?? pino.destination({ sync: true }),
   )
 }
 
-const quoted = (name: string): string => `["${name}"]`
+/** A copy in which members named like secrets are covered, three levels deep; below that nothing is logged. */
+function redacted(members: Record<string, unknown>, depth: number): Record<string, unknown> {
+  const copy: Record<string, unknown> = {}
+  for (const name of Object.keys(members)) {
+    const value = members[name]
+    copy[name] = secretNames.has(name) && value !== undefined ? '[redacted]' : redactedValue(value, depth)
+  }
+  return copy
+}
+
+function redactedValue(value: unknown, depth: number): unknown {
+  if (value instanceof Error) return describeError(value)
+  // dates and the like write themselves
+  if (typeof value !== 'object' || value === null || 'toJSON' in value) return value
+  if (depth >= 3) return '[too deep]'
+  if (Array.isArray(value)) return value.map((item) => redactedValue(item, depth + 1))
+  return redacted(value as Record<string, unknown>, depth + 1)
+}
 
 /** `info,hyper=warn` → `info`; directives for one target are Rust's and do not apply. */
 function levelFrom(text: string | undefined): string | undefined {
@@ -62,9 +63,12 @@ function levelFrom(text: string | undefined): string | undefined {
 }
 
 /** An error and its causes, at most five deep, with the stack of the first. */
-export function describeError(error: unknown): unknown {
+export function describeError(error: unknown): { readonly message: string } {
   if (!(error instanceof Error)) return describeReason(error)
-  return { ...describeReason(error), stack: error.stack?.slice(0, 8_000) }
+  return {
+    ...describeReason(error),
+    ...(error.stack === undefined ? {} : { stack: error.stack.slice(0, 8_000) }),
+  }
 }
 
 /** The same without stack: for a refusal, where the place in our code says nothing. */

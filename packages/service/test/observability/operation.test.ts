@@ -56,7 +56,9 @@ describe('the log', () => {
   it('writes of an error only what describes it', () => {
     const { lines, destination } = sink()
     const cause = Object.assign(new Error('inner'), { evidence: 'ssss', code: 'E1' })
-    createLogger({ program: 'kbs', env: {}, destination }).error({ err: new Error('outer', { cause }) }, 'm')
+    const logger = createLogger({ program: 'kbs', env: {}, destination })
+    logger.error({ err: new Error('outer', { cause }), nested: [{ failure: cause }] }, 'm')
+    logger.error(cause)
     expect(lines.join()).not.toContain('ssss')
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({
       err: { message: 'outer', cause: { message: 'inner', code: 'E1' } },
