@@ -18,11 +18,13 @@ interface FileResult {
 
 /** Runs the case files in `folders` (default: those of $KBS_VECTORS) and prints a table. Gives the exit code. */
 export async function run(folders: readonly string[]): Promise<number> {
-  const files = folders.length > 0 ? folders.flatMap(caseFilesIn) : defaultCaseFiles()
+  const found = folders.map(caseFilesIn)
+  const files = folders.length > 0 ? found.flat() : defaultCaseFiles()
   const results: FileResult[] = []
   for (const file of files) results.push(await runFile(file))
   print(results)
-  return results.length > 0 && results.every(({ failures }) => failures.length === 0) ? 0 : 1
+  const complete = results.length > 0 && found.every((inFolder) => inFolder.length > 0)
+  return complete && results.every(({ failures }) => failures.length === 0) ? 0 : 1
 }
 
 function defaultCaseFiles(): string[] {
@@ -33,10 +35,10 @@ function defaultCaseFiles(): string[] {
 /** The case files of `folder`, or of the folders in it when it has none itself. */
 function caseFilesIn(folder: string): string[] {
   const own = caseFilesOf(folder)
-  if (own.length > 0) return own
+  if (own.length > 0 || !existsSync(folder)) return own
   const children = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
   const found = children.flatMap((child) => caseFilesOf(join(folder, child.name)))
-  if (found.length === 0) throw new Error(`no cases*.json in ${folder}`)
+  if (found.length === 0) console.error(`no cases*.json in ${folder}`)
   return found.filter((file) => schemaOf(file).endsWith('-cases/1'))
 }
 

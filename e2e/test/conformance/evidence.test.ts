@@ -51,6 +51,10 @@ describe('a case file', () => {
     expect(await codeFor(snpCase({ result: 'reject', codes: ['EVIDENCE_MALFORMED'] }))).toBe(0)
   })
 
+  it('that is not there is a failure, beside others too', async () => {
+    expect(await run([join(tmpdir(), 'no-such-folder')])).toBe(1)
+  })
+
   it.each([
     ['another code', snpCase({ result: 'reject', codes: ['CERT_EXPIRED'] })],
     ['an expected acceptance', snpCase({ result: 'accept' })],

@@ -15,6 +15,9 @@ export class RevocationCheck {
   readonly #policy: CrlPolicy
   readonly #sources: readonly EndorsementSource[]
   readonly #lists = new Map<string, CertificateRevocationList>()
+  readonly #loading = new Map<string, Promise<CertificateRevocationList | undefined>>()
+  /** Lists that no source had when they were last asked for. */
+  readonly #missing = new Set<string>()
 
   constructor(policy: CrlPolicy, sources: readonly EndorsementSource[]) {
     this.#policy = policy
@@ -42,12 +45,34 @@ export class RevocationCheck {
     const name = `${chain.generation}/${chain.kind}`
     const known = this.#lists.get(name)
     if (known !== undefined && freshnessAt(known, now) === 'fresh') return known
+    const loading = this.#load(name, chain, now)
+    // With `soft`, a source that has failed before must not delay every guest: it is tried again beside them.
+    if (this.#policy === 'soft' && this.#missing.has(name)) return undefined
+    return await loading
+  }
+
+  /** One load at a time for each list; never rejects. */
+  #load(name: string, chain: VekChain, now: Date): Promise<CertificateRevocationList | undefined> {
+    const pending = this.#loading.get(name)
+    if (pending !== undefined) return pending
+    const loading = this.#firstUsable(name, chain, now).finally(() => this.#loading.delete(name))
+    this.#loading.set(name, loading)
+    return loading
+  }
+
+  async #firstUsable(
+    name: string,
+    chain: VekChain,
+    now: Date,
+  ): Promise<CertificateRevocationList | undefined> {
     for (const source of this.#sources) {
       const list = await usableList(source, chain, now)
       if (list === undefined) continue
       this.#lists.set(name, list)
+      this.#missing.delete(name)
       return list
     }
+    this.#missing.add(name)
     return undefined
   }
 }

@@ -23,8 +23,9 @@ export const snpCheck = {
   signingKey: {
     name: 'signing-key',
     source: 'spec 03 §3.4, §6.1 step 4',
-    codes: ['SIGNING_KEY_UNSUPPORTED', 'SIGNING_KEY_MISMATCH'],
-    protects: 'A key of one class could be presented as the other, hiding who may hold it.',
+    codes: ['SIGNING_KEY_UNSUPPORTED'],
+    protects:
+      'A report that the firmware did not sign, or signed with an unknown key, has no one to vouch for it.',
   },
   chain: {
     name: 'certificate-chain',

@@ -61,7 +61,7 @@ const own = {
       'CERT_MALFORMED',
       'PRODUCT_UNSUPPORTED',
     ],
-    protects: 'Without the key the report proves nothing.',
+    protects: 'A key of one class could be presented as the other, hiding who may hold it.',
   },
   reportData: {
     name: 'report-data',

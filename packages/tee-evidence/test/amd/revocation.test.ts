@@ -118,6 +118,28 @@ describe('a list that cannot be used is no list', () => {
   })
 })
 
+describe('a source that does not answer', () => {
+  it('delays one guest with the policy soft, and none after it', async () => {
+    kds.fail({ kind: 'hang' })
+    const endorsementSources = [
+      createKdsSource({ baseUrl: kds.url, timeout: 300, clock: () => new Date(Date.now() * 1000) }),
+    ]
+    const policy = { crlPolicy: 'soft' } as const
+    const verifier = createSnpVerifier({ roots: vcekMachine.roots, endorsementSources, policy })
+    const evidence = vcekMachine.evidence({ reportData })
+    const timed = async () => {
+      const begin = performance.now()
+      expect(await rejectionOf(verifier, evidence, request)).toBe('accepted')
+      return performance.now() - begin
+    }
+    expect(await timed()).toBeGreaterThan(250)
+    expect(await timed()).toBeLessThan(200)
+    kds.fail(undefined)
+    kds.setCrl('Milan', 'vcek', currentCrl('Milan', now, ['ask']))
+    await expect.poll(() => rejectionOf(verifier, evidence, request), { timeout: 3000 }).toBe(revoked)
+  })
+})
+
 describe('an offline store', () => {
   it('keeps lists under crl/<generation>/', async () => {
     const path = await mkdtemp(join(tmpdir(), 'crl-store-'))
