@@ -31,6 +31,8 @@ export function createLogger(options: {
       base: { program: options.program },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: (members) => redacted(members, 0) },
+      // pino would describe the described error once more
+      serializers: { err: (described) => described },
     },
     options.destination ?? pino.destination({ sync: true }),
   )
