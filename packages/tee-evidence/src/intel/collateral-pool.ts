@@ -28,7 +28,7 @@ export type PoolOutcome =
   | { readonly document: CollateralDocument; readonly window: DocumentWindow; readonly upstream: string }
   | { readonly error: CheckFailure; readonly expired: CollateralDocument | undefined }
 
-interface Record {
+interface UpstreamRecord {
   lastSuccess?: number
   lastFailure?: number
   failures: number
@@ -43,7 +43,7 @@ const longestBackoffMs = 60_000
 
 /** Asks upstreams in order until one has a document that is admitted and in its window. */
 export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: PoolOptions) {
-  const records = new Map<string, Record>(upstreams.map(({ name }) => [name, newRecord()]))
+  const records = new Map<string, UpstreamRecord>(upstreams.map(({ name }) => [name, newRecord()]))
   return {
     async fetch(
       key: CollateralKey,
@@ -86,7 +86,7 @@ export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: Po
   }
 }
 
-function newRecord(): Record {
+function newRecord(): UpstreamRecord {
   return { failures: 0, pausedUntil: 0 }
 }
 
@@ -98,13 +98,13 @@ function outsideWindow({ begin, end }: DocumentWindow, now: number): CheckFailur
   return undefined
 }
 
-function succeed(record: Record, now: number): void {
+function succeed(record: UpstreamRecord, now: number): void {
   record.lastSuccess = now
   record.failures = 0
   record.pausedUntil = 0
 }
 
-function failed(record: Record, error: unknown, now: number): void {
+function failed(record: UpstreamRecord, error: unknown, now: number): void {
   // "I do not have it" and "I am pausing" are answers, not faults
   if (error instanceof UpstreamError && error.fault === 'absent') {
     succeed(record, now)
@@ -120,7 +120,7 @@ function failed(record: Record, error: unknown, now: number): void {
   record.pausedUntil = now + Math.max(backoff, asked)
 }
 
-function healthOf(name: string, record: Record, now: number): UpstreamHealth {
+function healthOf(name: string, record: UpstreamRecord, now: number): UpstreamHealth {
   const { lastSuccess, lastFailure, failures, lastError, pausedUntil } = record
   return {
     name,
