@@ -261,7 +261,7 @@ describe('An upstream that fails', () => {
       const begin = performance.now()
       const { code, check } = await rejection(verify(cache))
       expect({ code, check }).toEqual({ code: 'COLLATERAL_UNAVAILABLE', check: 'collateral-availability' })
-      expect(performance.now() - begin).toBeLessThan(1500)
+      expect(performance.now() - begin).toBeLessThan(5000)
       expect(cache.documents().filter(({ name }) => name.includes('tcb-info'))).toEqual([])
     },
   )
@@ -281,10 +281,10 @@ describe('An upstream that fails', () => {
   test('takes no longer than the deadline for all upstreams together', async () => {
     pcs.fail({ kind: 'silent' })
     mirror.fail({ kind: 'silent' })
-    const cache = cacheOf({ upstreams: [upstream(pcs), upstream(mirror)], timeoutMs: 400, deadlineMs: 500 })
+    const cache = cacheOf({ upstreams: [upstream(pcs), upstream(mirror)], timeoutMs: 2000, deadlineMs: 500 })
     const begin = performance.now()
     await rejection(verify(cache))
-    expect(performance.now() - begin).toBeLessThan(900)
+    expect(performance.now() - begin).toBeLessThan(1900)
   })
 
   test('is not asked again for a minute, then it is', async () => {
