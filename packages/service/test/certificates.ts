@@ -41,6 +41,9 @@ export interface CertificateOptions {
   readonly notAfter?: Date
   readonly addresses?: readonly string[]
   readonly criticalExtension?: string
+  readonly otherExtension?: string
+  /** Signs with SHA-1. */
+  readonly brokenHash?: boolean
 }
 
 const day = 86_400_000
@@ -56,7 +59,7 @@ export function makeCertificate(options: CertificateOptions): TestIdentity {
   const algorithm = new AlgorithmIdentifier(
     signer.asymmetricKeyType === 'rsa'
       ? { algorithm: '1.2.840.113549.1.1.11', parameters: null }
-      : { algorithm: '1.2.840.10045.4.3.2' },
+      : { algorithm: options.brokenHash === true ? '1.2.840.10045.4.1' : '1.2.840.10045.4.3.2' },
   )
   const tbs = new TBSCertificate({
     version: 2,
@@ -77,7 +80,9 @@ export function makeCertificate(options: CertificateOptions): TestIdentity {
   const certificate = new Certificate({
     tbsCertificate: tbs,
     signatureAlgorithm: algorithm,
-    signatureValue: new Uint8Array(sign('sha256', Buffer.from(AsnConvert.serialize(tbs)), signer)).buffer,
+    signatureValue: new Uint8Array(
+      sign(options.brokenHash === true ? 'sha1' : 'sha256', Buffer.from(AsnConvert.serialize(tbs)), signer),
+    ).buffer,
   })
   const der = Buffer.from(AsnConvert.serialize(certificate))
   const lines = der.toString('base64').match(/.{1,64}/g) ?? []
@@ -125,6 +130,7 @@ function extensionsOf(options: CertificateOptions): Extension[] {
   }
   if (options.criticalExtension !== undefined)
     add(options.criticalExtension, true, new Uint8Array([5, 0]).buffer)
+  if (options.otherExtension !== undefined) add(options.otherExtension, false, new Uint8Array([5, 0]).buffer)
   return extensions
 }
 

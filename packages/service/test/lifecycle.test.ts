@@ -53,6 +53,27 @@ describe('a service that is told to stop', () => {
   })
 })
 
+describe('a program that cannot start', () => {
+  it.each([
+    [
+      "new service.ConfigError([{ path: 'a.b', problem: 'unknown key', remedy: 'Remove it' }])",
+      78,
+      'a.b: unknown key.\n    Remove it.',
+    ],
+    ["new TypeError('no')", 1, 'TypeError: no'],
+  ])('because of %s ends with status %d and says so on stderr', async (error, status, text) => {
+    const index = new URL('../src/index.ts', import.meta.url)
+    const script = `const service = await import('${index}'); service.exitWithConfigError(${error})`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script])
+    let output = ''
+    child.stderr.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+    })
+    expect(await once(child, 'close')).toEqual([status, null])
+    expect(output).toContain(text)
+  })
+})
+
 describe('a service that starts', () => {
   const options = async (toml: string) => {
     const file = await temporaryFile('kbs.toml', toml)

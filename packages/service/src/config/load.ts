@@ -89,7 +89,7 @@ async function readDocument(file: string): Promise<Record<string, unknown>> {
     new ConfigError([{ path: file, problem, remedy }], { cause })
   let text: string
   try {
-    text = await readFile(file, 'utf8')
+    text = (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
     throw refuse(`the file cannot be read (${code})`, 'Check the path and its permissions', cause)

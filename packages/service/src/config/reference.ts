@@ -55,7 +55,8 @@ The profile is \`production\` unless the file or \`KBS_PROFILE\` says \`developm
 
 One JSON line a request on stdout: method, route, plugin, status, duration, sizes, client. The path of a resource is the name
 of a secret: it is logged at level \`debug\` only. Queries, headers and bodies, where tokens, cookies and evidence are, are
-not logged at any level. Lines with \`"audit": true\` are the audit trail and are written whatever the level is. The request
+not logged at any level. Lines with \`"audit": true\` are the audit trail: they name resources and are
+written whatever the level is. The request
 id of a line is the one that the client saw in \`X-Request-Id\` and in the \`instance\` of an error body.`
 
 function sectionsOf(schema: z.core.$ZodType, path: string, variant: string): readonly Section[] {

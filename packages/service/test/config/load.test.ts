@@ -129,6 +129,13 @@ describe('where the configuration comes from', () => {
     expect(fromEnv.httpServer.sockets).toEqual(['127.0.0.1:50002'])
   })
 
+  it('may begin with a byte order mark', async () => {
+    const file = await fileNamed('kbs.toml', `\uFEFF${quickStart2}`)
+    expect((await loadConfig({ program: 'kbs-resource', argv: ['-c', file], env: {} })).plugins).toHaveLength(
+      1,
+    )
+  })
+
   it('is TOML, YAML or JSON, by extension', async () => {
     const yaml = await fileNamed(
       'kbs.yaml',

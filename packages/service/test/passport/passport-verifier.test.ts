@@ -369,9 +369,10 @@ describe('a passport whose header key is certified by a pinned CA', () => {
       () => makeCertificate({ name: 'leaf', issuer: root, criticalExtension: '1.2.3.4' }),
       [],
     ],
+    ['signed with SHA-1', () => makeCertificate({ name: 'leaf', issuer: root, brokenHash: true }), []],
     [
       'with name constraints',
-      () => makeCertificate({ name: 'leaf', issuer: root, criticalExtension: '2.5.29.30' }),
+      () => makeCertificate({ name: 'leaf', issuer: root, otherExtension: '2.5.29.30' }),
       [],
     ],
   ]
