@@ -1,117 +1,159 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 
 export type ProgramName = 'kbs-attest' | 'kbs-resource' | 'kbs'
 
-/** One of our programs, running as its own process with its own folder. */
+/** One of our programs, running as its own process. */
 export interface Program {
-  /** `http://127.0.0.1:port`. */
+  /** `http://127.0.0.1:port`, or `https://`. */
   readonly url: string
   /** All it has written, standard output and error. */
   output(): string
+  /** Its log lines so far. */
+  log(): readonly LogLine[]
+  /** Resolves with the first line that `matches`, which may be there already; rejects after 5 s. */
+  logged(matches: (line: LogLine) => boolean): Promise<LogLine>
+  /** Whether it still runs. */
+  running(): boolean
   /** SIGTERM, and the exit code. */
   stop(): Promise<number | null>
   /** SIGKILL: a crash. */
   kill(): Promise<void>
 }
 
+/** A line of the log: JSON whose members depend on what it is about. */
+export type LogLine = Readonly<Record<string, unknown>>
+
 export interface ProgramOptions {
-  /** Path of the TOML file. */
+  /** Path of the configuration file. */
   readonly configFile: string
   readonly env?: Readonly<Record<string, string>>
+  /** Against which relative paths of the configuration are read. Default: this process's. */
+  readonly cwd?: string
+}
+
+/** What a program that has ended has left. */
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
 }
 
 const root = new URL('../..', import.meta.url).pathname
+const startTimeoutMs = 30_000
 
-/** Starts a program from source and resolves when it listens; rejects with its output when it ends before. */
+/** What runs now, so that a test that ends by an exception leaves no program behind. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** Starts a program from source, at log level `trace`, and resolves when it listens; rejects with its output when it ends before. */
 export async function startProgram(name: ProgramName, options: ProgramOptions): Promise<Program> {
-  const child = spawn(
-    process.execPath,
-    [join(root, `apps/${name}/src/main.ts`), '--config-file', options.configFile],
-    {
-      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', RUST_LOG: 'trace', ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
+  const child = launch(name, ['--config-file', options.configFile], options)
   let output = ''
   const collect = (chunk: Buffer) => {
     output += chunk.toString()
   }
-  child.stdout.on('data', collect)
-  child.stderr.on('data', collect)
-  const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
-  const url = await listeningUrl(child, exited, () => output)
+  child.stdout?.on('data', collect)
+  child.stderr?.on('data', collect)
+  const log = () => logLines(output)
   return {
-    url,
+    url: await listeningUrl(child, () => output),
     output: () => output,
-    stop: () => end(child, exited, 'SIGTERM'),
+    log,
+    logged: (matches) => firstLine(log, matches),
+    running: () => !hasEnded(child),
+    stop: () => end(child, 'SIGTERM'),
     kill: async () => {
-      await end(child, exited, 'SIGKILL')
+      await end(child, 'SIGKILL')
     },
   }
 }
 
-/** Runs a program that is expected not to start: its exit code and output. */
-export async function runProgram(
-  name: ProgramName,
-  options: ProgramOptions,
-): Promise<{ code: number | null; output: string }> {
-  const child = spawn(
-    process.execPath,
-    [join(root, `apps/${name}/src/main.ts`), '--config-file', options.configFile],
-    {
-      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...options.env },
-    },
-  )
-  let output = ''
-  child.stdout.on('data', (chunk: Buffer) => {
-    output += chunk.toString()
-  })
-  child.stderr.on('data', (chunk: Buffer) => {
-    output += chunk.toString()
-  })
-  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
-  const code = await new Promise<number | null>((resolve) => child.once('exit', resolve))
-  clearTimeout(timer)
-  return { code, output }
+/** Runs a program that is expected not to start. */
+export function runProgram(name: ProgramName, options: ProgramOptions): Promise<Ended> {
+  return ended(launch(name, ['--config-file', options.configFile], options))
 }
 
-async function end(child: ChildProcess, exited: Promise<number | null>, signal: 'SIGTERM' | 'SIGKILL') {
-  if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+/** Runs one command of `kbsctl` to its end. */
+export function runKbsctl(args: readonly string[], options: { readonly cwd?: string } = {}): Promise<Ended> {
+  return ended(launch('kbsctl', args, options))
+}
+
+function launch(
+  name: ProgramName | 'kbsctl',
+  args: readonly string[],
+  options: Pick<ProgramOptions, 'env' | 'cwd'>,
+): ChildProcess {
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', join(root, `apps/${name}/src/main.ts`), ...args],
+    {
+      // nothing of this process's environment, so that no REDIS_URL or KBS_PROFILE of a developer gets in
+      env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', RUST_LOG: 'trace', ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    },
+  )
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+  return child
+}
+
+async function ended(child: ChildProcess): Promise<Ended> {
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString()
+  })
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), startTimeoutMs)
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+  clearTimeout(timer)
+  return { code, stdout, stderr }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
+}
+
+async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
+  if (hasEnded(child)) return child.exitCode
+  const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+  child.kill(signal)
   return exited
 }
 
-async function listeningUrl(child: ChildProcess, exited: Promise<number | null>, output: () => string) {
-  const deadline = Date.now() + 30_000
-  let ended = false
-  exited.then(() => {
-    ended = true
-  })
-  while (!ended && Date.now() < deadline) {
+async function listeningUrl(child: ChildProcess, output: () => string): Promise<string> {
+  const deadline = performance.now() + startTimeoutMs
+  while (!hasEnded(child) && performance.now() < deadline) {
     const match = /"listening":\["(https?:\/\/[^"]+)"/.exec(output())
     if (match?.[1]) return match[1]
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await delay(20)
   }
   child.kill('SIGKILL')
   throw new Error(`the program did not start:\n${output()}`)
 }
 
-/** A folder of one organisation, removed with `remove`. */
-export async function organisationFolder(name: string): Promise<{
-  path: string
-  write(file: string, text: string): Promise<string>
-  remove(): Promise<void>
-}> {
-  const path = await mkdtemp(join(tmpdir(), `${name}-`))
-  return {
-    path,
-    async write(file, text) {
-      const target = join(path, file)
-      await writeFile(target, text, { mode: 0o600 })
-      return target
-    },
-    remove: () => rm(path, { recursive: true, force: true }),
+/** The complete lines that are JSON; what else a program writes is not its log. */
+function logLines(output: string): readonly LogLine[] {
+  const complete = output.slice(0, output.lastIndexOf('\n') + 1)
+  return complete.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as LogLine] : []))
+}
+
+async function firstLine(
+  log: () => readonly LogLine[],
+  matches: (line: LogLine) => boolean,
+): Promise<LogLine> {
+  const deadline = performance.now() + 5_000
+  for (;;) {
+    const line = log().find(matches)
+    if (line !== undefined) return line
+    if (performance.now() > deadline) throw new Error('no such line in the log')
+    await delay(10)
   }
 }
