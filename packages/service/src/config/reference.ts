@@ -46,9 +46,10 @@ The profile is \`production\` unless the file or \`KBS_PROFILE\` says \`developm
 - \`admin.authorization_mode = "InsecureAllowAll"\` on a socket that is not loopback
 - \`attestation_token.insecure_header_jwk = true\`
 - \`policy.default_policy = "allow-all"\`
-- \`snp_verifier.cert_validity = "ignore"\`
+- \`snp_verifier.cert_validity = "ignore"\`, and roots in place of those of AMD, Intel or Hygon
 - keys from an \`http://\` address; in development, from loopback
 
+A production service also refuses passports that a development one has minted; they are marked.
 \`insecure_http\` is allowed in both, for a proxy that ends TLS; off loopback it is warned about.
 
 ## What is logged

@@ -210,6 +210,27 @@ const availableToday: Rule = ({ plugins, attestation_service: service }, program
 const notAvailable = (path: string, value: string, remedy: string): ConfigProblem =>
   problem(path, `"${value}" is not available in this version`, remedy)
 
+/** Verifier settings with which evidence that no vendor vouches for would pass. */
+const vendorTrust: Rule = ({ profile, attestation_service: service }, program) => {
+  if (profile === 'development' || program === 'kbs-resource' || service.type !== 'coco_as_builtin') return []
+  const { snp_verifier: snp, dcap_verifier: dcap, csv_verifier: csv } = service.verifier_config
+  const refused: [boolean, string, string][] = [
+    [snp.cert_validity === 'ignore', 'snp_verifier.cert_validity', 'expired certificates would be accepted'],
+    [snp.trusted_roots !== undefined, 'snp_verifier.trusted_roots', 'replaces the roots of AMD'],
+    [dcap.trusted_root !== undefined, 'dcap_verifier.trusted_root', 'replaces the root of Intel'],
+    [csv.trusted_root !== undefined, 'csv_verifier.trusted_root', 'replaces the root of Hygon'],
+  ]
+  return refused
+    .filter(([broken]) => broken)
+    .map(([, key, text]) =>
+      problem(
+        `attestation_service.verifier_config.${key}`,
+        text,
+        'Remove it, or set profile = "development"',
+      ),
+    )
+}
+
 const productionOnly: Rule = (config) => {
   if (config.profile !== 'production') return []
   const development = 'or set profile = "development"'
@@ -238,15 +259,6 @@ const productionOnly: Rule = (config) => {
         `Choose another, ${development}`,
       ),
     ],
-    [
-      config.attestation_service.type === 'coco_as_builtin' &&
-        config.attestation_service.verifier_config.snp_verifier.cert_validity === 'ignore',
-      problem(
-        'attestation_service.verifier_config.snp_verifier.cert_validity',
-        'expired certificates would be accepted',
-        `Use "enforce", ${development}`,
-      ),
-    ],
     ...config.plugins.map((plugin, index): [boolean, ConfigProblem] => [
       plugin.name === 'resource' && plugin.storage_backend_type === 'Vault' && !plugin.verify_ssl,
       problem(
@@ -270,6 +282,7 @@ const rules: readonly Rule[] = [
   passportTrust,
   keySources,
   availableToday,
+  vendorTrust,
   productionOnly,
 ]
 

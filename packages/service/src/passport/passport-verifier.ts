@@ -41,6 +41,7 @@ const maxTokenBytes = 1_048_576
  * - A key is one that the issuer's entry names: published in its JWK sets, found by `kid` or by the thumbprint of the
  *   header's `jwk`; or the header's `jwk` itself when its `x5c` chain leads to a pinned certificate.
  * - The token's `alg` must be the one algorithm of that key. Symmetric algorithms do not exist here.
+ * - In the production profile a passport that was minted in the development profile is refused.
  * - `exp` is required, `nbf` honoured, both with `clock_skew_seconds`; `iss` and `aud` where configured.
  * @throws KeySourceError, UntrustedCertificate when configured files cannot be used
  */
@@ -67,6 +68,7 @@ export async function createPassportVerifier(
       const headerKey = await readHeaderKey(token)
       const entry = await vouchingEntry(entries, token, headerKey, now())
       checkAudience(token.claims, [config.audience, entry.audience])
+      if (deps.profile === 'production') refuseDevelopment(token.claims)
       const fault = timeFault(token.claims, now(), config.clockSkewSeconds)
       if (fault !== undefined) throw new PassportRejected(fault, 'exp or nbf does not allow it now')
       return describe(token, entry)
@@ -148,6 +150,12 @@ function checkAudience(claims: JsonObject, required: readonly (string | undefine
       throw new PassportRejected('wrong-audience', 'the token is for someone else')
     }
   }
+}
+
+/** Our attestation service marks what it mints in the development profile, where sample evidence and test roots pass. */
+function refuseDevelopment(claims: JsonObject): void {
+  if (claims['passport-kbs.profile'] === undefined) return
+  throw new PassportRejected('development-only', 'it was minted in the development profile')
 }
 
 function describe(token: CompactToken, entry: TrustEntry): VerifiedPassport {

@@ -31,6 +31,7 @@ export type PassportRejectionCode =
   | 'unsupported-algorithm'
   | 'bad-signature'
   | 'wrong-audience'
+  | 'development-only'
   | 'missing-expiry'
   | 'expired'
   | 'not-yet-valid'

@@ -430,6 +430,15 @@ describe('the production profile', () => {
     [open, 'admin.authorization_mode'],
     [`${minimal}[attestation_token]\ninsecure_header_jwk = true\n`, 'attestation_token.insecure_header_jwk'],
     [`${minimal}[policy]\ndefault_policy = "allow-all"\n`, 'policy.default_policy'],
+    ...[
+      ['snp_verifier', 'cert_validity = "ignore"'],
+      ['snp_verifier', 'trusted_roots = "roots"'],
+      ['dcap_verifier', 'trusted_root = "root.pem"'],
+      ['csv_verifier', 'trusted_root = "root.cert"'],
+    ].map(([section, setting = '']): [string, string] => [
+      `${minimal}[attestation_service.verifier_config.${section}]\n${setting}\n`,
+      `attestation_service.verifier_config.${section}.${setting.split(' ')[0]}`,
+    ]),
   ])('refuses %j, which the development profile takes with a warning', (toml, path) => {
     expect(problemsOf(toml).map((problem) => problem.path)).toContain(path)
     expect(problemsOf(toml).find((problem) => problem.path === path)?.remedy).toMatch(

@@ -452,6 +452,19 @@ issuers = [{ certs = ["${file}"], jwk_sets = ["${server.url}/jwks"], ca = "${ca}
   })
 })
 
+describe('a passport that was minted in the development profile', () => {
+  it('is accepted in that profile only', async () => {
+    const signer = await makeSigner()
+    const file = await temporaryFile('jwks.json', keySetOf(signer))
+    const token = await signToken(signer, claims({ 'passport-kbs.profile': 'development' }))
+    const toml = `[attestation_token]\ntrusted_jwk_sets = ["${file}"]\n`
+    expect(await codeOf((await verifierOf(toml)).verify(token))).toBe('accepted')
+    expect(await codeOf((await verifierOf(toml, { profile: 'production' })).verify(token))).toBe(
+      'development-only',
+    )
+  })
+})
+
 describe('our own signer', () => {
   const ownKeys = (signer: Signer): OwnKeys => ({
     issuer: 'KBS1',
