@@ -23,8 +23,9 @@ export async function openAttestDeps(
   const sessions = await openSessionStore(config.storage.sessions)
   const policies = await openStorage(config.storage.attestationPolicies)
   const referenceValues = await openStorage(config.storage.referenceValues)
+  const open = await openVerifiers(builtIn.verifierConfig, config.profile, logger)
   const attestation = await createAttestationService({
-    verifiers: await openVerifiers(builtIn.verifierConfig, config.profile, logger),
+    verifiers: open.verifiers,
     storage: policies,
     referenceValueStorage: referenceValues,
     broker: { ...builtIn.attestationTokenBroker, signer: signerOptions(config, builtIn) },
@@ -43,6 +44,7 @@ export async function openAttestDeps(
     secureCookies: !config.httpServer.insecureHttp,
   }
   const close = async () => {
+    open.close()
     await attestation.close()
     await Promise.all(
       [sessions, policies, referenceValues].map((store: Pick<Storage, 'close'>) => store.close()),

@@ -8,7 +8,9 @@ async function teesOf(profile: 'production' | 'development'): Promise<string[]> 
   const document = { http_server: { insecure_http: true }, admin: { authorization_mode: 'DenyAll' } }
   const { attestationService } = parseConfig('kbs-attest', document, { KBS_PROFILE: profile })
   if (attestationService.type !== 'coco_as_builtin') throw new Error('the built-in service is the default')
-  return [...(await openVerifiers(attestationService.verifierConfig, profile, logger)).keys()].sort()
+  const { verifiers, close } = await openVerifiers(attestationService.verifierConfig, profile, logger)
+  close()
+  return [...verifiers.keys()].sort()
 }
 
 describe('the verifiers of KBS1', () => {
