@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { fromJs, kindOf, parseJson, toJs, type Value } from '@passport-kbs/policy'
-import { isAlias, isMap, isScalar, isSeq, parseDocument, type Document } from 'yaml'
+import { type Document, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 
 export const SUITES = [
   'trustee',
@@ -92,13 +92,22 @@ function readYaml(text: string): Value {
 function fromYaml(node: unknown, document: Document): Value {
   if (isAlias(node)) return fromYaml(node.resolve(document), document)
   if (isMap(node)) {
-    const entries = node.items.map((pair) => [fromYaml(pair.key, document), fromYaml(pair.value, document)] as const)
+    const entries = node.items.map((pair) => {
+      const key = fromYaml(pair.key, document)
+      return [key, key === 'rego' ? spelling(pair.value) : fromYaml(pair.value, document)] as const
+    })
     return fromJs(new Map(entries))
   }
   if (isSeq(node)) return node.items.map((item) => fromYaml(item, document))
   if (!isScalar(node)) return null
   if (typeof node.value === 'number' && node.source !== undefined) return exactNumber(node.source, node.value)
   return fromJs(node.value ?? null)
+}
+
+/** A text that YAML would read as a number. */
+function spelling(node: unknown): Value {
+  if (!isScalar(node)) return null
+  return typeof node.value === 'string' ? node.value : (node.source ?? null)
 }
 
 function exactNumber(source: string, value: number): Value {
@@ -119,7 +128,9 @@ export function decode(value: Value): Value {
   if (entries.length === 1 && Array.isArray(content)) {
     if (name === 'set!') return fromJs(new Set(content.map(decode)))
     if (name === 'object!') {
-      return fromJs(new Map(content.map((e) => [decode(member(e, 'key') ?? null), decode(member(e, 'value') ?? null)])))
+      return fromJs(
+        new Map(content.map((e) => [decode(member(e, 'key') ?? null), decode(member(e, 'value') ?? null)])),
+      )
     }
   }
   return fromJs(new Map(entries.map(([key, v]) => [key, decode(v)])))

@@ -9,13 +9,13 @@ import {
   evaluateWith,
   fromJs,
   kindOf,
-  parseJson,
   PolicyCompileError,
   PolicyError,
   PolicyEvaluationError,
   PolicyLimitError,
-  type QueryResult,
+  parseJson,
   QUERY_REFERENCE_VALUE,
+  type QueryResult,
   query,
   toJsonText,
   type Value,
@@ -51,7 +51,9 @@ function request(input: Value | undefined, data?: Value) {
 }
 
 function describe(error: unknown): string {
-  return error instanceof PolicyError ? `${error.name} ${error.code}: ${error.message}` : String((error as Error).stack)
+  return error instanceof PolicyError
+    ? `${error.name} ${error.code}: ${error.message}`
+    : String((error as Error).stack)
 }
 
 async function runTrustee({ fields }: RegoCase): Promise<Failure> {
@@ -68,7 +70,8 @@ async function runTrustee({ fields }: RegoCase): Promise<Failure> {
     const input = inputText === undefined ? fields.get('input') : parseJson(inputText)
     const steps = member(fields.get('limits'), 'max_steps')
     const expected = entriesOf(fields.get('rules'))
-    const asked = expected.length > 0 ? expected.map(([path]) => String(path)) : textsOf(fields, 'rules_needed')
+    const asked =
+      expected.length > 0 ? expected.map(([path]) => String(path)) : textsOf(fields, 'rules_needed')
     const rules = asked.length > 0 ? asked : policy.rulePaths
     const limits = typeof steps === 'number' ? { steps } : {}
     const evaluation = await evaluateWith(
@@ -121,7 +124,9 @@ function runLexer({ fields }: RegoCase): Failure {
     return fields.has('error') ? undefined : String((error as Error).message)
   }
   if (fields.has('error')) return `accepted; expected ${fields.get('error')}`
-  const wanted = (fields.get('tokens') as readonly Value[]).map((token) => (typeof token === 'string' ? token : toJsonText(token)))
+  const wanted = (fields.get('tokens') as readonly Value[]).map((token) =>
+    typeof token === 'string' ? token : toJsonText(token),
+  )
   const same = spellings.length === wanted.length && spellings.every((token, i) => token === wanted[i])
   return same ? undefined : `tokens ${JSON.stringify(spellings)}`
 }
@@ -166,20 +171,32 @@ function compareRegorus(c: RegoCase, prints: string[]): Failure {
   const rawInput = fields.get('input')
   const many = member(rawInput, 'many!')
   const inputs = Array.isArray(many) ? many : [rawInput]
-  const data = fields.has('data') && fields.get('data') !== null ? decode(fields.get('data') as Value) : fromJs({})
+  const data =
+    fields.has('data') && fields.get('data') !== null ? decode(fields.get('data') as Value) : fromJs({})
   const results: Value[] = []
   for (const input of inputs) {
-    const req = { ...request(input === undefined ? undefined : decode(input), data), onPrint: (line: string) => void prints.push(line) }
+    const req = {
+      ...request(input === undefined ? undefined : decode(input), data),
+      onPrint: (line: string) => void prints.push(line),
+    }
     const text = textOf(fields, 'query')
     if (text !== undefined) results.push(...regorusResults(query(policy, text, req), inputs.length > 1))
     const failure = compareEntryPoints(policy, fields, req)
     if (failure) return failure
   }
   if (fields.get('no_result') === true || !fields.has('want_result')) return undefined
-  return compareRegorusResults(results, fields.get('want_result') as Value, fields.get('sort_bindings') === true)
+  return compareRegorusResults(
+    results,
+    fields.get('want_result') as Value,
+    fields.get('sort_bindings') === true,
+  )
 }
 
-function compareEntryPoints(policy: CompiledPolicy, fields: RegoCase['fields'], req: ReturnType<typeof request>): Failure {
+function compareEntryPoints(
+  policy: CompiledPolicy,
+  fields: RegoCase['fields'],
+  req: ReturnType<typeof request>,
+): Failure {
   const rules = textsOf(fields, 'entry_points')
   const wanted = fields.get('want_results')
   if (rules.length === 0 || !Array.isArray(wanted)) return undefined
@@ -188,7 +205,11 @@ function compareEntryPoints(policy: CompiledPolicy, fields: RegoCase['fields'], 
   for (const [i, rule] of rules.entries()) {
     const result = evaluation.results.get(rule)
     const want = decode(wanted[i] as Value)
-    if (want === '#undefined' ? result?.kind === 'value' : result?.kind !== 'value' || !equalValues(result.value, want)) {
+    if (
+      want === '#undefined'
+        ? result?.kind === 'value'
+        : result?.kind !== 'value' || !equalValues(result.value, want)
+    ) {
       return `${rule}: got ${result?.kind === 'value' ? toJsonText(result.value) : result?.kind}`
     }
   }
@@ -209,9 +230,12 @@ function bindingsOf(result: QueryResult): Value {
 function compareRegorusResults(results: readonly Value[], wanted: Value, isSorted: boolean): Failure {
   const many = member(wanted, 'many!')
   const want = (Array.isArray(many) ? many : [wanted]).map(decode)
-  const isUndefined = want.length === 0 || (want.length === 1 && (want[0] === '#undefined' || toJsonText(want[0] as Value) === '[]'))
+  const isUndefined =
+    want.length === 0 ||
+    (want.length === 1 && (want[0] === '#undefined' || (Array.isArray(want[0]) && want[0].length === 0)))
   if (results.length === 0 && isUndefined) return undefined
-  const show = () => `expected ${want.map(toJsonText).join(' ; ')}, got ${results.map(toJsonText).join(' ; ')}`
+  const show = () =>
+    `expected ${want.map(toJsonText).join(' ; ')}, got ${results.map(toJsonText).join(' ; ')}`
   if (results.length !== want.length) return show()
   const norm = (v: Value) => (isSorted ? sortArrays(v) : v)
   return results.every((v, i) => equalValues(norm(v), norm(want[i] as Value))) ? undefined : show()
@@ -251,7 +275,11 @@ function queryOpa(fields: RegoCase['fields']): QueryResult[] {
     { strictBuiltinErrors: fields.get('strict_error') === true, limits: WIDE },
   )
   const data = fields.get('data') ?? undefined
-  return query(policy, textOf(fields, 'query') ?? '', request(opaInput(fields), data === null ? undefined : data))
+  return query(
+    policy,
+    textOf(fields, 'query') ?? '',
+    request(opaInput(fields), data === null ? undefined : data),
+  )
 }
 
 function opaInput(fields: RegoCase['fields']): Value | undefined {
@@ -263,8 +291,11 @@ function opaInput(fields: RegoCase['fields']): Value | undefined {
 
 function compareOpa(results: readonly QueryResult[], fields: RegoCase['fields']): Failure {
   const isSorted = fields.get('sort_bindings') === true
-  const norm = (v: Value) => toJsonText(isSorted ? sortArrays(parseJson(toJsonText(v))) : v)
+  const jsonForm = (v: Value) => parseJson(toJsonText(v), { depth: 1024 })
+  const norm = (v: Value) => toJsonText(isSorted ? sortArrays(jsonForm(v)) : jsonForm(v))
   const got = results.map((result) => norm(bindingsOf(result))).sort()
   const want = ((fields.get('want_result') ?? []) as readonly Value[]).map(norm).sort()
-  return JSON.stringify(got) === JSON.stringify(want) ? undefined : `expected ${want.join(' ')}, got ${got.join(' ')}`
+  return JSON.stringify(got) === JSON.stringify(want)
+    ? undefined
+    : `expected ${want.join(' ')}, got ${got.join(' ')}`
 }

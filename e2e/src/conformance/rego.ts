@@ -57,11 +57,18 @@ function tierReader(tiers: Readonly<Record<string, number>>): (c: RegoCase) => n
   const graded = Object.entries(tiers).filter(([, tier]) => tier > 0)
   const patterns = graded.map(([name, tier]) => {
     const escaped = name.replace(/\./g, '\\.')
-    return { tier, pattern: new RegExp(`(?<![\\w.])${escaped}(?=\\(|\\s+as\\s)|\\bas\\s+${escaped}(?![\\w.])`) }
+    return {
+      tier,
+      pattern: new RegExp(`(?<![\\w.])${escaped}(?=\\(|\\s+as\\s)|\\bas\\s+${escaped}(?![\\w.])`),
+    }
   })
   return ({ suite, fields }) => {
     if (suite === 'regorus/syntax' || suite === 'regorus/lexer') return 0
-    const text = [...textsOf(fields, 'modules'), textOf(fields, 'query') ?? '', textOf(fields, 'policy') ?? ''].join('\n')
+    const text = [
+      ...textsOf(fields, 'modules'),
+      textOf(fields, 'query') ?? '',
+      textOf(fields, 'policy') ?? '',
+    ].join('\n')
     return patterns.reduce((tier, p) => (p.tier > tier && p.pattern.test(text) ? p.tier : tier), 0)
   }
 }
@@ -74,7 +81,9 @@ export async function run(folders: readonly string[]): Promise<number> {
     console.error(`no such folder: ${missing.join(', ')} (set KBS_VECTORS or name a folder)`)
     return 2
   }
-  const expected = JSON.parse(readFileSync(join(here, 'rego-expected-failures.json'), 'utf8')) as ExpectedFailure[]
+  const expected = JSON.parse(
+    readFileSync(join(here, 'rego-expected-failures.json'), 'utf8'),
+  ) as ExpectedFailure[]
   const verdicts: Verdict[] = []
   for (const folder of chosen) {
     const { cases: rulings } = findBeside(folder, 'divergences.json', { cases: [] as Ruling[] })
@@ -118,10 +127,13 @@ function printTable(verdicts: readonly Verdict[]): void {
     if (own.length === 0) continue
     const total = rate(own)
     const excluded = own.length - total.counted
-    console.log(`\n${suite}: ${total.passed}/${total.counted} ${percent(total)}${excluded ? `, ${excluded} excluded` : ''}`)
+    console.log(
+      `\n${suite}: ${total.passed}/${total.counted} ${percent(total)}${excluded ? `, ${excluded} excluded` : ''}`,
+    )
     for (const tier of [0, 1, 2, 3, 4]) {
       const inTier = rate(own.filter((verdict) => verdict.tier === tier))
-      if (inTier.counted > 0) console.log(`  tier ${tier}: ${inTier.passed}/${inTier.counted} ${percent(inTier)}`)
+      if (inTier.counted > 0)
+        console.log(`  tier ${tier}: ${inTier.passed}/${inTier.counted} ${percent(inTier)}`)
     }
     for (const topic of [...new Set(own.map((verdict) => verdict.case.topic))].sort()) {
       const inTopic = rate(own.filter((verdict) => verdict.case.topic === topic))
@@ -131,7 +143,9 @@ function printTable(verdicts: readonly Verdict[]): void {
   }
   console.log()
   for (const { suite, tiers, rate: target } of TARGETS) {
-    const own = rate(verdicts.filter((verdict) => verdict.case.suite === suite && tiers.includes(verdict.tier)))
+    const own = rate(
+      verdicts.filter((verdict) => verdict.case.suite === suite && tiers.includes(verdict.tier)),
+    )
     if (own.counted === 0) continue
     const met = own.passed / own.counted >= target ? 'met' : 'MISSED'
     console.log(`target ${suite} tiers ${tiers.join(',')}: ${percent(own)} of ${100 * target} % ${met}`)
@@ -145,14 +159,23 @@ function printFaults(verdicts: readonly Verdict[], expected: readonly ExpectedFa
   }
   for (const { case: c, failure } of verdicts.filter(({ outcome }) => outcome === 'expected')) {
     const reason = expected.find((entry) => entry.file === c.file && entry.note === c.note)?.reason
-    console.log(`\nexpected failure ${c.file} · ${c.note}\n  ${reason}\n  ${failure?.split('\n')[0]?.slice(0, 300)}`)
+    console.log(
+      `\nexpected failure ${c.file} · ${c.note}\n  ${reason}\n  ${failure?.split('\n')[0]?.slice(0, 300)}`,
+    )
   }
   const surprises = expected.filter(
     (entry) =>
-      verdicts.some(({ case: c, outcome }) => c.file === entry.file && c.note === entry.note && outcome === 'passed') &&
-      !verdicts.some(({ case: c, outcome }) => c.file === entry.file && c.note === entry.note && outcome === 'expected'),
+      verdicts.some(
+        ({ case: c, outcome }) => c.file === entry.file && c.note === entry.note && outcome === 'passed',
+      ) &&
+      !verdicts.some(
+        ({ case: c, outcome }) => c.file === entry.file && c.note === entry.note && outcome === 'expected',
+      ),
   )
-  for (const { file, note } of surprises) console.log(`\nPASSES ALTHOUGH LISTED as expected failure: ${file} · ${note}`)
-  console.log(`\n${verdicts.length} cases, ${failed.length} failed, ${surprises.length} listed cases that pass`)
+  for (const { file, note } of surprises)
+    console.log(`\nPASSES ALTHOUGH LISTED as expected failure: ${file} · ${note}`)
+  console.log(
+    `\n${verdicts.length} cases, ${failed.length} failed, ${surprises.length} listed cases that pass`,
+  )
   return failed.length + surprises.length > 0 ? 1 : 0
 }

@@ -6,6 +6,7 @@ import type { QueryResult } from './compile/query.ts'
 import type { ExternalFunction } from './compile/resolved.ts'
 import { parseDisplayPath } from './compile/rule-path.ts'
 import type { RuleNode } from './compile/rule-tree.ts'
+import type { TraceListener, TraceSites } from './compile/trace-sites.ts'
 import {
   PolicyCompileError,
   type PolicyDiagnostic,
@@ -64,6 +65,8 @@ export interface EvaluationRequest {
   /** True when wall-clock time is up; asked every 1 024 steps. */
   readonly deadline?: () => boolean
   readonly onPrint?: (line: string) => void
+  /** Told by policies of `compileTraceable` only. */
+  readonly trace?: TraceListener | undefined
 }
 
 export type RuleResult =
@@ -104,6 +107,19 @@ export function compilePolicy(
   return new Policy(unit, sources, options)
 }
 
+/**
+ * Compiles modules so that evaluations can be traced; for the workbench. Throws `PolicyCompileError`.
+ * Such a policy decides the same and is slower.
+ */
+export function compileTraceable(
+  sources: readonly PolicySource[],
+  options: CompileOptions = {},
+): { readonly policy: CompiledPolicy; readonly sites: TraceSites } {
+  const unit = compileUnit(sources, options, true)
+  if (unit.errors.length > 0 || !unit.trace) throw new PolicyCompileError(unit.errors)
+  return { policy: new Policy(unit, sources, options), sites: unit.trace }
+}
+
 /** All findings on some modules; never throws. */
 export function checkPolicy(
   sources: readonly PolicySource[],
@@ -113,7 +129,12 @@ export function checkPolicy(
   return { errors: [...errors], warnings: [...warnings] }
 }
 
-function compileUnit(sources: readonly PolicySource[], options: CompileOptions): Unit {
+/** The unit itself, for static checks that go further; look at its `errors` first. */
+export function compileUnit(
+  sources: readonly PolicySource[],
+  options: CompileOptions,
+  traceable = false,
+): Unit {
   const dialect = options.dialect ?? 'v1'
   const externals = new Map<string, ExternalFunction>()
   for (const { name, arity, argumentKinds } of options.externals ?? []) {
@@ -124,6 +145,7 @@ function compileUnit(sources: readonly PolicySource[], options: CompileOptions):
     builtins: builtinTable(options.builtins ?? 'full', dialect),
     externals,
     limits: { ...COMPILE_LIMITS, ...options.limits },
+    traceable,
   })
   return unit.compile(sources)
 }
@@ -192,6 +214,7 @@ class Policy implements CompiledPolicy {
       randomBytes: request.randomBytes,
       deadline: request.deadline,
       onPrint: request.onPrint,
+      trace: request.trace,
     })
   }
 

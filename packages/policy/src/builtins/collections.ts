@@ -1,6 +1,7 @@
 /** Arrays, sets and objects. */
 import { intersect, unite } from '../compile/operators.ts'
 import type { Context } from '../evaluate/context.ts'
+import { isInteger } from '../values/number.ts'
 import {
   EMPTY_SET,
   equalValues,
@@ -10,7 +11,16 @@ import {
   RegoSet,
   type Value,
 } from '../values/value.ts'
-import { arrayAt, type Builtin, BuiltinError, indexAt, objectAt, setAt, wrongKind } from './builtin.ts'
+import {
+  arrayAt,
+  type Builtin,
+  BuiltinError,
+  indexAt,
+  numberAt,
+  objectAt,
+  setAt,
+  wrongKind,
+} from './builtin.ts'
 
 type Call = Builtin['call']
 
@@ -29,6 +39,8 @@ const arrayReverse: Call = (args, context) => {
 
 const arraySlice: Call = (args, context) => {
   const a = arrayAt(args, 0)
+  // as upstream, fractions are no positions, which is not an error
+  if (!isInteger(numberAt(args, 1)) || !isInteger(numberAt(args, 2))) return undefined
   const start = Math.max(0, indexAt(args, 1))
   const stop = Math.min(a.length, indexAt(args, 2))
   if (stop <= start) return []
@@ -36,17 +48,13 @@ const arraySlice: Call = (args, context) => {
   return a.slice(start, stop)
 }
 
+/** One level of arrays in the array is opened. */
 const arrayFlatten: Call = (args, context) => {
-  const flat: Value[] = []
-  const work: Value[] = [...arrayAt(args, 0)].reverse()
-  while (work.length > 0) {
-    const item = work.pop() as Value
-    context.tick()
-    if (!isArray(item)) flat.push(item)
-    else for (let i = item.length - 1; i >= 0; i--) work.push(item[i] as Value)
-  }
-  context.growCollection(flat.length)
-  return flat
+  const array = arrayAt(args, 0)
+  let size = 0
+  for (const item of array) size += isArray(item) ? item.length : 1
+  context.growCollection(size)
+  return array.flat() as Value[]
 }
 
 function setsOf(args: readonly Value[]): RegoSet[] {

@@ -302,8 +302,10 @@ const walk: Call = ([v], context) => {
     context.grow(16 * path.length + 64)
     pairs.push([path, value])
     const children: { path: Path; value: Value }[] = []
-    const add = (key: Value, child: Value) => children.push({ path: [...path, key], value: child })
-    if (isArray(value)) value.forEach((child, i) => add(i, child))
+    const add = (key: Value, child: Value): void => {
+      children.push({ path: [...path, key], value: child })
+    }
+    if (isArray(value)) for (const [i, child] of value.entries()) add(i, child)
     else if (value instanceof RegoObject) for (const [key, child] of value.entries()) add(key, child)
     else if (value instanceof RegoSet) for (const child of value.members()) add(child, child)
     for (let i = children.length - 1; i >= 0; i--) work.push(children[i] as { path: Path; value: Value })

@@ -30,30 +30,38 @@ const reachable: Call = (args, context: Context) => {
   return new RegoSet(found)
 }
 
-/** All paths that cannot be made longer without meeting a node again. */
+/**
+ * Paths from the start nodes in depth-first order. As in OPA, a node that has been left once ends a path that
+ * comes to it again; neighbours that the graph does not know end a path before them.
+ */
 const reachablePaths: Call = (args, context: Context) => {
   const graph = objectAt(args, 0)
   const paths: Value[] = []
-  const work: { path: readonly Value[]; seen: ReadonlySet<MapKey> }[] = []
-  for (const start of listAt(args, 1)) {
-    if (neighbours(graph, start)) work.push({ path: [start], seen: new Set([mapKey(start)]) })
-  }
-  for (let item = work.pop(); item; item = work.pop()) {
-    const { path, seen } = item
-    context.charge(1 + path.length)
-    context.grow(64 * path.length)
-    const next = neighbours(graph, path.at(-1) as Value) ?? []
-    let isEnd = true
-    for (const node of next) {
-      if (!neighbours(graph, node)) continue
-      isEnd = false
-      if (seen.has(mapKey(node))) paths.push(path)
-      else work.push({ path: [...path, node], seen: new Set(seen).add(mapKey(node)) })
-    }
-    if (isEnd) paths.push(path)
-  }
+  for (const start of listAt(args, 1)) if (neighbours(graph, start)) followPaths(graph, start, paths, context)
   context.growCollection(paths.length)
   return RegoSet.of(paths)
+}
+
+function followPaths(graph: RegoObject, start: Value, paths: Value[], context: Context): void {
+  const left = new Set<MapKey>()
+  const open = (node: Value, path: readonly Value[]) => {
+    const next = neighbours(graph, node)
+    const own = next ? [...path, node] : path
+    context.charge(1 + own.length)
+    context.grow(16 * own.length)
+    if (!next || next.length === 0) paths.push(own)
+    return { node, path: own, next: (next ?? []).values() }
+  }
+  const stack = [open(start, [])]
+  for (let top = stack.at(-1); top; top = stack.at(-1)) {
+    const neighbour = top.next.next()
+    if (neighbour.done) stack.pop()
+    else if (left.has(mapKey(neighbour.value))) paths.push(top.path)
+    else {
+      if (neighbours(graph, neighbour.value)) left.add(mapKey(top.node))
+      stack.push(open(neighbour.value, top.path))
+    }
+  }
 }
 
 export const graphBuiltins: readonly Builtin[] = [

@@ -130,12 +130,20 @@ const containsMatches: Call = (args, context: Context) => {
   return RegoSet.of(pairs)
 }
 
+/** A bare IPv4 address stands for the network of its class, as Go's default mask has it. */
+function mergeable(text: string): Range {
+  const single = text.includes('/') ? undefined : parseAddress(text)
+  if (single?.width !== 32) return rangeOf(text)
+  const octet = Number(single.address >> 24n)
+  return parseCidr(`${text}/${octet < 128 ? 8 : octet < 192 ? 16 : 24}`) as Range
+}
+
 /** The fewest CIDRs that cover the same addresses. */
 const merge: Call = (args, context) => {
   const ranges = listAt(args, 0).map((item) => {
     if (typeof item !== 'string') throw wrongKind(0, 'collection of strings', item)
     if (!item.includes('/') && item.includes(':')) throw new BuiltinError('IPv6 invalid: needs prefix length')
-    return rangeOf(item)
+    return mergeable(item)
   })
   context.charge(ranges.length * 8)
   ranges.sort((a, b) => a.width - b.width || (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))

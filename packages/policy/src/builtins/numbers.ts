@@ -46,6 +46,8 @@ const rangeStep: Call = (args, context) => {
 
 const randomInteger: Call = (args, context) => {
   const seed = stringAt(args, 0)
+  // as upstream, a fraction is no bound, which is not an error
+  if (!isInteger(numberAt(args, 1))) return undefined
   const n = integerAt(args, 1)
   const bound = n < 0n ? -n : n
   if (bound === 0n) return 0

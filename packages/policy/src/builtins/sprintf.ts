@@ -1,6 +1,6 @@
 /** `sprintf` with Go's rules for verbs, flags, width and precision. */
 import type { Context } from '../evaluate/context.ts'
-import { isInteger } from '../values/number.ts'
+import { isExactInteger } from '../values/number.ts'
 import { regoNotation } from '../values/print.ts'
 import { isNumber, type Value } from '../values/value.ts'
 import { BuiltinError } from './builtin.ts'
@@ -24,7 +24,7 @@ type Argument =
 
 function argumentOf(v: Value): Argument {
   if (isNumber(v)) {
-    if (isInteger(v)) return { type: 'int', value: BigInt(v) }
+    if (isExactInteger(v)) return { type: 'int', value: BigInt(v) }
     return { type: 'float64', value: Number(v) }
   }
   return { type: 'string', value: typeof v === 'string' ? v : regoNotation(v) }
@@ -95,10 +95,16 @@ class Formatter {
     }
     this.#explicitIndex()
     const code = this.#format.codePointAt(this.#pos)
-    if (code === undefined) return this.#append('%!(NOVERB)')
+    if (code === undefined) {
+      this.#append('%!(NOVERB)')
+      return
+    }
     const verb = String.fromCodePoint(code)
     this.#pos += verb.length
-    if (verb === '%') return this.#append('%')
+    if (verb === '%') {
+      this.#append('%')
+      return
+    }
     const value = this.#values[this.#next++]
     if (value === undefined) {
       throw new BuiltinError(`no argument for the verb %${verb}`, { argument: 2 })

@@ -7,11 +7,14 @@ import { cryptoBuiltins } from './crypto.ts'
 import { documentBuiltins } from './documents.ts'
 import { encodingBuiltins } from './encoding.ts'
 import { globBuiltins } from './glob.ts'
+import { globsBuiltins } from './globs.ts'
 import { graphBuiltins } from './graph.ts'
+import { jwtBuiltins } from './jwt.ts'
 import { netBuiltins } from './net.ts'
 import { numberBuiltins } from './numbers.ts'
 import { regexBuiltins } from './regex.ts'
 import { runtimeBuiltins } from './runtime.ts'
+import { schemaBuiltins } from './schema.ts'
 import { semverBuiltins } from './semver.ts'
 import { stringBuiltins } from './strings.ts'
 import { timeBuiltins } from './time.ts'
@@ -36,6 +39,9 @@ const ALL: readonly Builtin[] = [
   ...uuidBuiltins,
   ...cryptoBuiltins,
   ...netBuiltins,
+  ...globsBuiltins,
+  ...jwtBuiltins,
+  ...schemaBuiltins,
   ...runtimeBuiltins,
 ]
 

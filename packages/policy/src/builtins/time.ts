@@ -128,7 +128,10 @@ const format: Call = (args) => {
   const local = localTime(ns, zone)
   if (layout !== undefined) return formatTime(local, NAMED_LAYOUTS.get(layout) ?? layout)
   const whole = formatTime(local, '2006-01-02T15:04:05')
-  const fraction = String(local.nanosecond).padStart(9, '0').replace(/0+$/, '')
+  // as upstream: no fraction, or thousandths, millionths, billionths
+  const fraction = String(local.nanosecond)
+    .padStart(9, '0')
+    .replace(/(000)+$/, '')
   const shown = fraction === '' ? '' : `.${fraction}`
   return `${whole}${shown}${formatTime(local, 'Z07:00')}`
 }

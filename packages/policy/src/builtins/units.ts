@@ -36,7 +36,7 @@ const DECIMAL: Readonly<Record<string, number>> = {
   r: -27,
   q: -30,
 }
-const BINARY = 'kmgtpezy'
+const POWERS = 'kmgtpezyrq'
 
 /** `amount` x 10^`tens` x 2^`twos`, exact when it is an integer. */
 function scale(amount: string, tens: number, twos: number): RegoNumber | undefined {
@@ -79,7 +79,7 @@ function amountOf(number: string, tens: number, twos: number): RegoNumber {
 const parse: Builtin['call'] = (args) => {
   const { number, suffix } = readAmount(args)
   const binary = /^(.)i$/i.exec(suffix)
-  const power = binary ? BINARY.indexOf((binary[1] as string).toLowerCase()) : -1
+  const power = binary ? POWERS.indexOf((binary[1] as string).toLowerCase()) : -1
   if (power >= 0) return amountOf(number, 0, 10 * (power + 1))
   const tens = Object.hasOwn(DECIMAL, suffix) ? DECIMAL[suffix] : undefined
   if (tens === undefined) {
@@ -92,12 +92,12 @@ const parse: Builtin['call'] = (args) => {
 /** Bytes: suffixes in any case, with or without `b`; fractions of bytes are cut off. */
 const parseBytes: Builtin['call'] = (args) => {
   const { number, suffix } = readAmount(args)
-  const match = /^(?:([kmgtpezy])(i?))?b?$/.exec(suffix.toLowerCase())
+  const match = /^(?:([kmgtpezyrq])(i?))?b?$/.exec(suffix.toLowerCase())
   if (!match) {
     amountOf(number, 0, 0)
     return undefined
   }
-  const power = match[1] ? BINARY.indexOf(match[1]) + 1 : 0
+  const power = match[1] ? POWERS.indexOf(match[1]) + 1 : 0
   const n = match[2] ? amountOf(number, 0, 10 * power) : amountOf(number, 3 * power, 0)
   return typeof n === 'number' ? Math.trunc(n) : n
 }

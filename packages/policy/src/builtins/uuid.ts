@@ -31,6 +31,15 @@ function variantOf(octet: number): string {
   return (octet & 0xe0) === 0xe0 ? 'Future' : 'Reserved'
 }
 
+/** Nanoseconds since 1970 that a UUID holds. */
+function timeOf(version: number, bytes: Buffer): bigint | undefined {
+  const big = (offset: number, length: number) => BigInt(bytes.readUIntBE(offset, length))
+  if (version === 7) return big(0, 6) * 1_000_000n
+  if (version === 6) return ((big(0, 6) << 12n) + (big(6, 2) & 0x0fffn) - GREGORIAN) * 100n
+  if (version !== 1 && version !== 2) return undefined
+  return (((big(6, 2) & 0x0fffn) << 48n) + (big(4, 2) << 32n) + big(0, 4) - GREGORIAN) * 100n
+}
+
 const parse: Call = (args) => {
   const match = UUID.exec(stringAt(args, 0))
   if (!match) return undefined
@@ -41,11 +50,9 @@ const parse: Call = (args) => {
     ['version', version],
     ['variant', variantOf(bytes[8] as number)],
   ]
+  const time = timeOf(version, bytes)
+  if (time !== undefined) fields.push(['time', normalizeInteger(time)])
   if (version === 1 || version === 2) {
-    const low = BigInt(version === 2 ? 0 : bytes.readUInt32BE(0))
-    const ticks =
-      (BigInt(bytes.readUInt16BE(6) & 0x0fff) << 48n) | (BigInt(bytes.readUInt16BE(4)) << 32n) | low
-    fields.push(['time', normalizeInteger((ticks - GREGORIAN) * 100n)])
     fields.push(['nodeid', [...bytes.subarray(10)].map((b) => b.toString(16).padStart(2, '0')).join('-')])
     fields.push(['macvariables', macVariables(bytes[10] as number)])
     fields.push(['clocksequence', bytes.readUInt16BE(8) & 0x3fff])

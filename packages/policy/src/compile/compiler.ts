@@ -16,15 +16,20 @@ import type { ExternalFunction, MockKey, ResolvedDefinition } from './resolved.t
 import { type ModuleNames, type Names, Resolver } from './resolver.ts'
 import { type GroupKind, type RuleGroup, RuleTree } from './rule-tree.ts'
 import { constantOf } from './term-compiler.ts'
+import { TraceSites } from './trace-sites.ts'
 
 /** Elements of a package path or of a rule head. */
 const MAX_PATH = 64
+/** Attempts to plan a literal or a part of one, in one compilation. */
+const MAX_ATTEMPTS = 2_000_000
 
 export interface UnitOptions {
   readonly dialect: Dialect
   readonly builtins: ReadonlyMap<string, Builtin>
   readonly externals: ReadonlyMap<string, ExternalFunction>
   readonly limits: CompileLimits
+  /** Compiles for tracing. */
+  readonly traceable?: boolean
 }
 
 export interface ExternalUse {
@@ -32,7 +37,8 @@ export interface ExternalUse {
   readonly args: readonly (Value | undefined)[]
 }
 
-interface PendingRule {
+/** A definition of a rule after name resolution. */
+export interface PendingRule {
   readonly group: RuleGroup
   readonly definition: ResolvedDefinition
   readonly isDefault: boolean
@@ -52,9 +58,16 @@ export class Unit {
   readonly #mocked = new Set<MockKey>()
   readonly #forbidden: { name: string; diagnostic: PolicyDiagnostic }[] = []
   #dataIsReplaced = false
+  readonly trace: TraceSites | undefined
 
   constructor(options: UnitOptions) {
     this.options = options
+    this.trace = options.traceable ? new TraceSites() : undefined
+  }
+
+  /** All definitions after name resolution, for static checks. */
+  get resolvedRules(): readonly PendingRule[] {
+    return this.#pending
   }
 
   compile(sources: readonly { file: string; text: string }[]): this {
@@ -87,7 +100,7 @@ export class Unit {
     checkRecursion(this.tree.groups, (diagnostic) => this.errors.push(diagnostic))
     if (this.errors.length > 0) return
     markReachingExternals(this.tree.groups)
-    this.#plan()
+    this.#guard(() => this.#plan())
   }
 
   #guard(run: () => void): void {
@@ -150,6 +163,7 @@ export class Unit {
     if (group.kind === 'function' && group.arity !== rule.args?.length) {
       throw fault('conflicting_rules', `\`${group.path}\` is defined with different numbers of arguments`)
     }
+    if (rule.args?.length === 0) group.isNullary = true
     if (!rule.isDefault) group.sources.push({ rule, module })
     else if (group.defaultSource) throw fault('conflicting_rules', `\`${group.path}\` has two defaults`)
     else group.defaultSource = { rule, module }
@@ -222,7 +236,14 @@ export class Unit {
   }
 
   #planningContext(): PlanningContext {
+    let attempts = 0
     return {
+      spend: () => {
+        if (++attempts <= MAX_ATTEMPTS) return
+        const [module] = this.modules
+        const source = module?.source ?? new Source('', '')
+        throw source.error('source_limit', 'the literals are too entangled to be put in order', 0)
+      },
       tree: this.tree,
       mocked: this.#mocked,
       dataIsReplaced: this.#dataIsReplaced,
@@ -230,6 +251,7 @@ export class Unit {
       mayMiss: externalReach(this.tree, this.externalUses.length > 0),
       compiled: new Map(),
       conditions: new Map(),
+      trace: this.trace,
     }
   }
 
@@ -237,6 +259,7 @@ export class Unit {
     const shared = this.#planningContext()
     const definitions = new Map<RuleGroup, CompiledDefinition[]>()
     for (const { group, definition, isDefault } of this.#pending) {
+      shared.trace?.enterDefinition(group, isDefault)
       const compiled = compileDefinition(shared, group.kind, definition)
       if (isDefault) group.defaultDefinition = compiled
       else if (definitions.has(group)) definitions.get(group)?.push(compiled)
@@ -264,6 +287,7 @@ export class Unit {
       ...this.#planningContext(),
       mocked,
       report: (found: PolicyDiagnostic) => errors.push(found),
+      trace: undefined,
     }
     return compileQuery(shared, resolved, errors)
   }
@@ -286,7 +310,7 @@ function groundPrefix(path: readonly Term[]): Value[] {
 
 function kindOfRule(rule: Rule, hasVariables: boolean): GroupKind {
   if (hasVariables) return 'dynamic'
-  if (rule.args) return 'function'
+  if (rule.args && rule.args.length > 0) return 'function'
   return rule.member ? 'set' : 'complete'
 }
 

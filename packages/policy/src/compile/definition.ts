@@ -9,6 +9,7 @@ import type { GroupKind } from './rule-tree.ts'
 import { SlotAllocator } from './scope.ts'
 import { chain } from './steps.ts'
 import { constantOf } from './term-compiler.ts'
+import { telling } from './trace-sites.ts'
 
 export function compileDefinition(
   shared: PlanningContext,
@@ -21,7 +22,12 @@ export function compileDefinition(
   const branches = definition.branches.map((branch) =>
     compileBranch(shared, slots, kind, definition, branch, location),
   )
-  return { slotCount: slots.count, location, branches, constant: constantValue(kind, definition) }
+  return {
+    slotCount: slots.count,
+    location,
+    branches,
+    constant: shared.trace ? undefined : constantValue(kind, definition),
+  }
 }
 
 /** The value of a definition without body whose arguments do not matter. */
@@ -48,6 +54,8 @@ function compileBranch(
   const planner = new Planner(shared, slots)
   const bound = new Bound()
   const steps: Step[] = []
+  const site = shared.trace?.enterBranch(branch.span)
+  if (site) steps.push(telling((listener) => listener.started(site)))
   definition.args.forEach((arg, i) => {
     const slot = definition.argSlots[i] as number
     planner.argument(arg, (f) => f.slots[slot] as Value | undefined, bound, steps)
@@ -59,6 +67,15 @@ function compileBranch(
   if (kind === 'set') last = addToSet(value)
   else if (kind === 'dynamic') last = putIntoDocument(suffix, value, definition.isSet)
   else last = setResult(value, constantOf(branch.value) !== undefined, location)
+  if (site) {
+    const succeed = last
+    last = (f) => {
+      const before = f.result
+      const stop = succeed(f)
+      if (f.result !== undefined || before !== undefined) f.context.trace?.succeeded(site)
+      return stop
+    }
+  }
   return { run: chain(steps, last), hasBody: branch.body.length > 0 }
 }
 
@@ -94,7 +111,8 @@ function addToSet(value: Evaluator): Continuation {
 
 function putIntoDocument(suffix: readonly Evaluator[], value: Evaluator, isSet: boolean): Continuation {
   return (f) => {
-    const { builder, prefix, definition } = f.result as DocumentTarget
+    const target = f.result as DocumentTarget
+    const { builder, prefix, definition } = target
     const path = [...prefix]
     for (const part of suffix) {
       const key = part(f)
@@ -104,6 +122,7 @@ function putIntoDocument(suffix: readonly Evaluator[], value: Evaluator, isSet: 
     const v = value(f)
     if (v === undefined) return false
     growMember(f.context, 0)
+    target.hasResult = true
     if (isSet) builder.add(path, v, definition)
     else builder.put(path, v, definition)
     return false

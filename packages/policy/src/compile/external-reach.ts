@@ -1,6 +1,6 @@
 /** Which literals may ask an external builtin, directly or through rules (spec 05 §9). */
 import type { Resolved, ResolvedLiteral } from './resolved.ts'
-import { documentsBelow, type RuleNode, type RuleTree } from './rule-tree.ts'
+import { type RuleTree, reachableRules } from './rule-tree.ts'
 
 export function externalReach(
   tree: RuleTree,
@@ -74,12 +74,6 @@ function isLiteral(x: ResolvedLiteral | Resolved): x is ResolvedLiteral {
 }
 
 function dataReaches(tree: RuleTree, path: readonly Resolved[]): boolean {
-  let node: RuleNode | undefined = tree.root
-  for (const part of path) {
-    if (!node || node.group || part.kind !== 'constant') break
-    node = node.child(part.value)
-  }
-  if (!node) return false
-  for (const group of documentsBelow(node)) if (group.reachesExternal) return true
+  for (const group of reachableRules(tree, path)) if (group.reachesExternal) return true
   return false
 }

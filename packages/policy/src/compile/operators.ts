@@ -108,8 +108,8 @@ function divide(a: Value, b: Value): Value {
 
 function remainder(a: Value, b: Value): Value {
   const [x, y] = operands(a, b)
-  if (!numbers.isInteger(x)) throw wrongKind(0, 'integer', 'floating-point number')
-  if (!numbers.isInteger(y)) throw wrongKind(1, 'integer', 'floating-point number')
+  if (!numbers.isExactInteger(x)) throw wrongKind(0, 'integer', 'floating-point number')
+  if (!numbers.isExactInteger(y)) throw wrongKind(1, 'integer', 'floating-point number')
   if (y === 0) throw new BuiltinError('modulo by zero')
   return numbers.remainder(x, y)
 }

@@ -20,6 +20,7 @@ import type { RuleTree } from './rule-tree.ts'
 import type { SlotAllocator } from './scope.ts'
 import { assign, chain, iterate, test, tolerant, truth } from './steps.ts'
 import { TermCompiler } from './term-compiler.ts'
+import type { TraceSites } from './trace-sites.ts'
 
 /** Thrown while planning when a variable that is needed is not bound yet. */
 export class Blocked {
@@ -63,12 +64,16 @@ export interface PlanningContext {
   /** Some `with` replaces a document under `data`. */
   readonly dataIsReplaced: boolean
   readonly report: (diagnostic: PolicyDiagnostic) => void
+  /** Counts an attempt to plan something; throws when there were too many. */
+  readonly spend: () => void
   /** The literal may reach an external builtin. */
   readonly mayMiss: (literal: ResolvedLiteral | Resolved) => boolean
   /** Comprehensions compile once however often planning is retried. */
   readonly compiled: Map<object, Evaluator>
   /** Closures of negations and `every` bodies. */
   readonly conditions: Map<object, Continuation>
+  /** Only where the policy is compiled for tracing. */
+  readonly trace?: TraceSites | undefined
 }
 
 const succeed: Continuation = () => true
@@ -95,10 +100,10 @@ export class Planner {
     const waiting = new Map<Local, number[]>()
     for (let i = ready.pop(); i >= 0; i = ready.pop()) {
       const literal = literals[i] as ResolvedLiteral
-      const blocked = this.#attempt(
+      const blocked = this.attempt(
         steps,
         bound,
-        (layer, own) => this.#literal(literal, layer, own),
+        (layer, own) => this.#tracedLiteral(literal, layer, own),
         (local) => {
           for (const woken of waiting.get(local) ?? []) ready.push(woken)
           waiting.delete(local)
@@ -125,7 +130,7 @@ export class Planner {
   }
 
   /** Runs a planning function on a layer; keeps its work, or drops it and returns what blocked it. */
-  #attempt(
+  attempt(
     steps: Step[],
     bound: Bound,
     plan: (layer: Bound, steps: Step[]) => void,
@@ -133,6 +138,7 @@ export class Planner {
   ): Local | undefined {
     const layer = new Bound(bound)
     const own: Step[] = []
+    this.#shared.spend()
     try {
       plan(layer, own)
     } catch (error) {
@@ -142,6 +148,12 @@ export class Planner {
     for (const step of own) steps.push(step)
     for (const local of bound.absorb(layer)) onBound?.(local)
     return undefined
+  }
+
+  #tracedLiteral(literal: ResolvedLiteral, bound: Bound, steps: Step[]): void {
+    const { trace } = this.#shared
+    if (!trace) return this.#literal(literal, bound, steps)
+    trace.literal(literal, steps, () => this.#literal(literal, bound, steps))
   }
 
   #literal(literal: ResolvedLiteral, bound: Bound, steps: Step[]): void {
@@ -300,7 +312,7 @@ export class Planner {
       let blocked: Local | undefined
       for (const pair of pairs) {
         const more: (readonly [Resolved, Resolved])[] = []
-        const waits = this.#attempt(steps, bound, (layer, own) =>
+        const waits = this.attempt(steps, bound, (layer, own) =>
           this.#unifyPair(pair[0], pair[1], layer, own, more),
         )
         if (waits) later.push(pair)
@@ -321,16 +333,29 @@ export class Planner {
     more: (readonly [Resolved, Resolved])[],
   ): void {
     if (left.kind === 'array' && right.kind === 'array') {
-      if (left.items.length !== right.items.length) steps.push(test(() => false))
-      else left.items.forEach((item, i) => more.push([item, right.items[i] as Resolved]))
+      if (left.items.length !== right.items.length) this.#reportMismatch(left.span)
+      else for (const [i, item] of left.items.entries()) more.push([item, right.items[i] as Resolved])
       if (left.items.length === 0 && right.items.length === 0) steps.push(truth(() => true))
       return
     }
+    if (
+      (left.kind === 'array' && right.kind === 'object') ||
+      (left.kind === 'object' && right.kind === 'array')
+    ) {
+      this.#reportMismatch(left.span)
+    }
     if (left.kind === 'object' && right.kind === 'object' && this.#unifyObjects(left, right, steps, more))
       return
-    if (this.#bindsFrom(left, bound)) return this.#unifyTerms(left, right, bound, steps)
-    if (this.#bindsFrom(right, bound)) return this.#unifyTerms(right, left, bound, steps)
-    this.#compare(left, right, bound, steps)
+    if (this.#bindsFrom(left, bound)) this.#unifyTerms(left, right, bound, steps)
+    else if (this.#bindsFrom(right, bound)) this.#unifyTerms(right, left, bound, steps)
+    else this.#compare(left, right, bound, steps)
+  }
+
+  /** Two patterns that cannot fit whatever the variables are. */
+  #reportMismatch(span: Span): void {
+    this.#shared.report(
+      span.source.diagnostic('syntax', 'the two sides have different shapes and never unify', span.start),
+    )
   }
 
   /** Two objects with constant keys are unified member by member. */
@@ -365,22 +390,17 @@ export class Planner {
   }
 
   #unifyTerms(pattern: Resolved, other: Resolved, bound: Bound, steps: Step[]): void {
-    if (pattern.kind === 'local') {
-      const value = this.term(other, bound, steps)
-      // planning the other side may have bound the variable, as in `i = xs[i]`
-      return this.#unifyValue(pattern, value, bound, steps)
-    }
-    if (this.#bindsFrom(other, bound) && other.kind === 'local') {
-      const value = this.term(pattern, bound, steps)
-      return this.#unifyValue(other, value, bound, steps)
-    }
-    const value = this.term(other, bound, steps)
-    this.#unifyValue(pattern, value, bound, steps)
+    // what a variable is unified with may bind that variable, as in `i = xs[i]`
+    const [target, source] =
+      pattern.kind !== 'local' && other.kind === 'local' && this.#bindsFrom(other, bound)
+        ? [other, pattern]
+        : [pattern, other]
+    this.#unifyValue(target, this.term(source, bound, steps), bound, steps)
   }
 
   #compare(left: Resolved, right: Resolved, bound: Bound, steps: Step[]): void {
     let a: Evaluator | undefined
-    const waits = this.#attempt(steps, bound, (layer, own) => {
+    const waits = this.attempt(steps, bound, (layer, own) => {
       a = this.term(left, layer, own)
     })
     const b = this.term(right, bound, steps)
@@ -517,7 +537,7 @@ export class Planner {
   /** A term after a body: whatever is still unbound in it is reported. */
   result(term: Resolved, bound: Bound, steps: Step[]): Evaluator {
     let evaluate: Evaluator = () => undefined
-    const blocked = this.#attempt(steps, bound, (layer, own) => {
+    const blocked = this.attempt(steps, bound, (layer, own) => {
       evaluate = this.term(term, layer, own)
     })
     if (blocked) this.reportUnbound(blocked)
@@ -561,6 +581,13 @@ export class Planner {
     steps.push(iterate(collection, slot, valueSlot))
     if (pattern) this.#unifyWithSlot(pattern, slot, bound, steps)
     return (f) => f.slots[valueSlot] as Value | undefined
+  }
+
+  /** A builtin that is a relation: each element of what it returns is one of its values. */
+  relation(all: Evaluator, steps: Step[]): Evaluator {
+    const slot = this.newSlot()
+    steps.push(iterate(all, -1, slot))
+    return (f) => f.slots[slot] as Value | undefined
   }
 
   /** The position of a reference has a variable to bind. */

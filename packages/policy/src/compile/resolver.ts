@@ -9,6 +9,7 @@ import type {
   Reference,
   Rule,
   RuleBranch,
+  TemplateExpression,
   Term,
   Variable,
   WithModifier,
@@ -30,7 +31,7 @@ import type {
   ResolvedReference,
   ResolvedWith,
 } from './resolved.ts'
-import { documentsBelow, type RuleGroup, type RuleNode, type RuleTree } from './rule-tree.ts'
+import { type RuleGroup, type RuleTree, reachableRules } from './rule-tree.ts'
 import { collectPattern, Scope, SlotAllocator } from './scope.ts'
 
 /** What a compilation knows about names outside of its modules. */
@@ -416,7 +417,7 @@ export class Resolver {
       }
       case 'template': {
         const parts = term.parts.map((part) =>
-          typeof part === 'string' ? part : this.#allValues(part, scope),
+          typeof part === 'string' ? part : this.#templatePart(part, scope),
         )
         return { kind: 'template', parts, span }
       }
@@ -435,6 +436,34 @@ export class Resolver {
       body: [],
       free: inner.free,
       span: term.span,
+    }
+  }
+
+  #templatePart({ term, withs }: TemplateExpression, scope: Scope): ResolvedComprehension {
+    if (withs.length === 0) return this.#allValues(term, scope)
+    const inner = new Scope(scope, scope.slots)
+    const { span } = term
+    const local = inner.declare('_', span, false, true)
+    const modifiers = withs.map((modifier) => this.#with(modifier, inner))
+    const right = this.#term(term, inner)
+    const left = { kind: 'local', local, span } as const
+    const literal = {
+      kind: 'unify',
+      negated: false,
+      left,
+      right,
+      free: inner.free,
+      withs: modifiers,
+      span,
+    } as const
+    return {
+      kind: 'comprehension',
+      of: 'array',
+      key: undefined,
+      value: left,
+      body: [literal],
+      free: inner.free,
+      span,
     }
   }
 
@@ -535,13 +564,7 @@ export class Resolver {
   /** Records which rules a path under `data` can reach. */
   #noteDataReference(path: readonly Resolved[]): void {
     if (!this.#group) return
-    let node: RuleNode | undefined = this.#names.tree.root
-    for (const part of path) {
-      if (!node || node.group || part.kind !== 'constant') break
-      node = node.child(part.value)
-    }
-    if (node?.group?.kind === 'function') return
-    if (node) for (const group of documentsBelow(node)) this.#group.dependencies.add(group)
+    for (const group of reachableRules(this.#names.tree, path)) this.#group.dependencies.add(group)
   }
 
   #call(term: Extract<Term, { kind: 'call' }>, scope: Scope, mocked: ReadonlySet<MockKey>): Resolved {
@@ -612,7 +635,7 @@ export class Resolver {
 
   #functionAt(path: readonly Value[]): FunctionTarget | undefined {
     const group = this.#names.tree.find(path)?.group
-    return group?.kind === 'function' ? { kind: 'rule', group } : undefined
+    return group?.kind === 'function' || group?.isNullary ? { kind: 'rule', group } : undefined
   }
 }
 

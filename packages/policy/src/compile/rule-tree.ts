@@ -22,6 +22,8 @@ export class RuleGroup {
   readonly dependencies = new Set<RuleGroup>()
   /** An external builtin is called here or in a rule that this one needs. */
   reachesExternal = false
+  /** A function without arguments: a complete rule that can be called too. */
+  isNullary = false
   definitions: readonly CompiledDefinition[] = []
   defaultDefinition: CompiledDefinition | undefined
 
@@ -125,4 +127,25 @@ export function* documentsBelow(node: RuleNode): Generator<RuleGroup> {
     if (next.group && next.group.kind !== 'function') yield next.group
     stack.push(...next.children.values())
   }
+}
+
+/** All rules whose documents a path under `data` can touch; what is not constant matches every child. */
+export function reachableRules(
+  tree: RuleTree,
+  path: readonly { kind: string; value?: unknown }[],
+): Set<RuleGroup> {
+  const found = new Set<RuleGroup>()
+  let frontier: RuleNode[] = [tree.root]
+  for (const part of path) {
+    const next: RuleNode[] = []
+    for (const node of frontier) {
+      if (node.group && node.group.kind !== 'function')
+        for (const group of documentsBelow(node)) found.add(group)
+      else if (part.kind !== 'constant') next.push(...node.children.values())
+      else next.push(...[node.child(part.value as Value)].filter((child) => child !== undefined))
+    }
+    frontier = next
+  }
+  for (const node of frontier) for (const group of documentsBelow(node)) found.add(group)
+  return found
 }

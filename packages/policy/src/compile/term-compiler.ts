@@ -14,7 +14,7 @@ import {
 } from '../evaluate/documents.ts'
 import type { Span } from '../syntax/source.ts'
 import { toJsonText } from '../values/json.ts'
-import { printValue } from '../values/print.ts'
+import { printValue, regoNotation } from '../values/print.ts'
 import {
   isArray,
   kindOf,
@@ -33,6 +33,7 @@ import { Blocked } from './planner.ts'
 import type {
   ExternalFunction,
   FunctionTarget,
+  Local,
   Resolved,
   ResolvedCall,
   ResolvedReference,
@@ -96,7 +97,7 @@ export class TermCompiler {
         return (f) => f.slots[slot] as Value | undefined
       }
       case 'reference':
-        return this.#reference(term, bound, steps)
+        return this.#tracedReference(term, bound, steps)
       case 'array':
         return makeArray(this.#all(term.items, bound, steps))
       case 'set':
@@ -108,8 +109,7 @@ export class TermCompiler {
       case 'call':
         return this.#call(term, bound, steps)
       case 'binary': {
-        const left = this.compile(term.left, bound, steps)
-        const right = this.compile(term.right, bound, steps)
+        const [left, right] = this.#all([term.left, term.right], bound, steps) as [Evaluator, Evaluator]
         return operate(OPERATIONS[term.operator], OPERATOR_NAMES[term.operator], left, right, term.span)
       }
       case 'negative': {
@@ -124,16 +124,29 @@ export class TermCompiler {
   }
 
   #all(terms: readonly Resolved[], bound: Bound, steps: Step[]): Evaluator[] {
-    return terms.map((term) => this.compile(term, bound, steps))
+    const compiled = new Array<Evaluator | undefined>(terms.length)
+    // a term may need what another one binds, as in `x == xs[x]`
+    let waiting = terms.map((_, i) => i)
+    while (waiting.length > 0) {
+      const blocked: { index: number; local: Local }[] = []
+      for (const index of waiting) {
+        const local = this.#planner.attempt(steps, bound, (layer, own) => {
+          compiled[index] = this.compile(terms[index] as Resolved, layer, own)
+        })
+        if (local) blocked.push({ index, local })
+      }
+      const retry = blocked.filter(({ local }) => bound.has(local))
+      const [stuck] = blocked
+      if (stuck && retry.length === 0) throw new Blocked(stuck.local)
+      waiting = blocked.map(({ index }) => index)
+    }
+    return compiled as Evaluator[]
   }
 
   #object(term: Resolved & { kind: 'object' }, bound: Bound, steps: Step[]): Evaluator {
-    const keys: Evaluator[] = []
-    const values: Evaluator[] = []
-    for (const [key, value] of term.items) {
-      keys.push(this.compile(key, bound, steps))
-      values.push(this.compile(value, bound, steps))
-    }
+    const all = this.#all(term.items.flat(), bound, steps)
+    const keys = all.filter((_, i) => i % 2 === 0)
+    const values = all.filter((_, i) => i % 2 === 1)
     return makeObject(keys, values, term.span)
   }
 
@@ -174,15 +187,26 @@ export class TermCompiler {
     }
   }
 
+  #tracedReference(term: ResolvedReference, bound: Bound, steps: Step[]): Evaluator {
+    const evaluate = this.#reference(term, bound, steps)
+    return this.#shared.trace?.reference(term, term.span, evaluate) ?? evaluate
+  }
+
   #reference(term: ResolvedReference, bound: Bound, steps: Step[]): Evaluator {
     if (term.base === 'data') return this.#dataReference(term, bound, steps)
     const base: Evaluator =
       term.base === 'input' ? (f) => f.context.level.input : this.compile(term.base, bound, steps)
-    return this.#path(base, term.path, bound, steps)
+    return this.#path(base, term.path, bound, steps, term)
   }
 
   /** Follows a path into a value. */
-  #path(base: Evaluator, path: readonly Resolved[], bound: Bound, steps: Step[]): Evaluator {
+  #path(
+    base: Evaluator,
+    path: readonly Resolved[],
+    bound: Bound,
+    steps: Step[],
+    whole?: ResolvedReference,
+  ): Evaluator {
     let at = base
     for (let i = 0; i < path.length; ) {
       const keys: Value[] = []
@@ -195,11 +219,20 @@ export class TermCompiler {
       else {
         const key = path[i++] as Resolved
         at = this.#planner.binds(key, bound)
-          ? this.#planner.iteration(at, key, bound, steps)
+          ? this.#planner.iteration(this.#tracedPart(at, key, whole), key, bound, steps)
           : follow(at, this.compile(key, bound, steps))
       }
     }
     return at
+  }
+
+  /** An iteration hides that what it goes over is undefined. */
+  #tracedPart(at: Evaluator, key: Resolved, whole: ResolvedReference | undefined): Evaluator {
+    const { trace } = this.#shared
+    if (!trace || !whole) return at
+    const part = whole.path.slice(0, whole.path.indexOf(key))
+    const span = { ...whole.span, end: part.at(-1)?.span.end ?? whole.span.start }
+    return trace.reference({ ...whole, path: part, span }, span, at)
   }
 
   #dataReference(term: ResolvedReference, bound: Bound, steps: Step[]): Evaluator {
@@ -294,6 +327,7 @@ export class TermCompiler {
     const direct = callTarget(target, args, span)
     const key =
       target.kind === 'rule' ? target.group : target.kind === 'builtin' ? target.builtin.name : target.name
+    if (key === 'walk') return this.#planner.relation(direct, steps)
     if (!this.#shared.mocked.has(key)) return direct
     return (f) => {
       const mock = f.context.level.mocks?.get(key)
@@ -343,11 +377,7 @@ function templateText(values: readonly Value[], location: SourceLocation): strin
     )
   }
   if (value === undefined) return '<undefined>'
-  return typeof value === 'string'
-    ? value
-    : value instanceof RegoSet || typeof value === 'object'
-      ? printValue(value)
-      : toJsonText(value)
+  return typeof value === 'string' ? value : regoNotation(value)
 }
 
 function baseAt(context: Context, keys: readonly Value[]): Value | undefined {

@@ -3,6 +3,7 @@
 import { BuiltinError } from '../builtins/builtin.ts'
 import type { FunctionTarget, MockKey } from '../compile/resolved.ts'
 import type { RuleTree } from '../compile/rule-tree.ts'
+import type { TraceListener } from '../compile/trace-sites.ts'
 import { PolicyEvaluationError, PolicyLimitError, type SourceLocation } from '../errors.ts'
 import type { EvaluationLimits } from '../limits.ts'
 import { canonicalText, equalValues, type MapKey, type Value } from '../values/value.ts'
@@ -95,6 +96,7 @@ export interface ContextOptions {
   readonly randomBytes: (n: number) => Uint8Array
   readonly deadline: (() => boolean) | undefined
   readonly onPrint: ((line: string) => void) | undefined
+  readonly trace?: TraceListener | undefined
 }
 
 const DEADLINE_INTERVAL = 1024
@@ -109,6 +111,8 @@ export class Context {
   readonly now: bigint
   readonly randomBytes: (n: number) => Uint8Array
   readonly strictBuiltinErrors: boolean
+  /** Told only by policies that were compiled for tracing. */
+  readonly trace: TraceListener | undefined
   level: Level
   steps = 0
   depth = 0
@@ -131,6 +135,7 @@ export class Context {
     this.now = options.now
     this.randomBytes = options.randomBytes
     this.strictBuiltinErrors = options.strictBuiltinErrors
+    this.trace = options.trace
     this.#answers = options.answers
     this.#deadline = options.deadline
     this.#onPrint = options.onPrint

@@ -70,6 +70,7 @@ function runDefinition(
 
 /** The value of a function for its arguments. */
 export function callRule(context: Context, group: RuleGroup, args: readonly Value[]): Value | undefined {
+  if (group.isNullary) return completeRule(context, group)
   const level = context.level
   let cache = level.functions[group.id]
   if (!cache) {
@@ -175,6 +176,8 @@ export interface DocumentTarget {
   readonly builder: DocumentBuilder
   readonly prefix: readonly Value[]
   readonly definition: CompiledDefinition
+  /** A branch has given a result, so the `else` branches after it do not count. */
+  hasResult: boolean
 }
 
 function collect(context: Context, node: RuleNode, prefix: readonly Value[], builder: DocumentBuilder): void {
@@ -187,9 +190,9 @@ function collect(context: Context, node: RuleNode, prefix: readonly Value[], bui
   } else if (group?.kind === 'dynamic') {
     for (const definition of group.definitions) {
       const frame = new Frame(context, definition.slotCount)
-      const target: DocumentTarget = { builder, prefix, definition }
+      const target: DocumentTarget = { builder, prefix, definition, hasResult: false }
       frame.result = target
-      for (const branch of definition.branches) branch.run(frame)
+      for (const branch of definition.branches) if (!target.hasResult) branch.run(frame)
     }
   }
   for (const child of node.sortedChildren(compareValues))

@@ -72,9 +72,14 @@ export interface Membership {
   readonly collection: Term
   readonly span: Span
 }
+/** `{term with …}` in a template string. */
+export interface TemplateExpression {
+  readonly term: Term
+  readonly withs: readonly WithModifier[]
+}
 export interface Template {
   readonly kind: 'template'
-  readonly parts: readonly (string | Term)[]
+  readonly parts: readonly (string | TemplateExpression)[]
   readonly span: Span
 }
 export type Term =

@@ -6,6 +6,7 @@ import type {
   Equation,
   Literal,
   Reference,
+  TemplateExpression,
   Term,
   Variable,
   WithModifier,
@@ -199,12 +200,12 @@ export class ExpressionParser {
   }
 
   #expressionLiteral(start: number, negated: boolean): Literal {
-    const left = this.#literalExpression()
+    const left = this.parseKeyedExpression()
     let expression: Term | Equation = left
     const operator = this.peek().text
     if (this.acceptSymbol(':=') || this.acceptSymbol('=')) {
       if (negated && operator === ':=') throw this.fault('`not` cannot be used with `:=`', start)
-      const right = this.#literalExpression()
+      const right = this.parseKeyedExpression()
       const span = this.spanFrom(left.span.start)
       expression = { kind: 'equation', operator: operator as ':=' | '=', left, right, span }
     }
@@ -213,7 +214,7 @@ export class ExpressionParser {
   }
 
   /** An expression, or `k, v in xs`. */
-  #literalExpression(): Term {
+  parseKeyedExpression(): Term {
     const first = this.parseExpression()
     return this.isSymbol(',') && this.isActive('in') ? this.#keyedMembership(first) : first
   }
@@ -360,6 +361,7 @@ export class ExpressionParser {
       const n = number.number as number | bigint
       return { kind: 'constant', value: n === 0 ? 0 : -n, span: this.spanFrom(start) }
     }
+    if (this.isSymbol('-')) throw this.fault('unary - can only be used once', start)
     return this.#nested(() => {
       const operand = this.#factor()
       return this.#sized({ kind: 'negative', operand, span: this.spanFrom(start) }, [operand])
@@ -460,7 +462,7 @@ export class ExpressionParser {
   }
 
   #template(token: Token): Term {
-    const parts = (token.parts ?? []).map((part): string | Term => {
+    const parts = (token.parts ?? []).map((part): string | TemplateExpression => {
       if ('text' in part) return part.text
       const inner = new ExpressionParser(
         this.source,
@@ -470,16 +472,17 @@ export class ExpressionParser {
       )
       return this.#nested(() => inner.#templateExpression(this.#maxNesting - this.#nesting, this.#keywords))
     })
-    const terms = parts.filter((part) => typeof part !== 'string')
+    const terms = parts.flatMap((part) => (typeof part === 'string' ? [] : [part.term]))
     return this.#sized({ kind: 'template', parts, span: this.spanFrom(token.start) }, terms)
   }
 
-  #templateExpression(nesting: number, keywords: ReadonlySet<string>): Term {
+  #templateExpression(nesting: number, keywords: ReadonlySet<string>): TemplateExpression {
     this.#nesting = -nesting
     for (const keyword of keywords) this.#keywords.add(keyword)
     const term = this.parseExpression()
+    const withs = this.#withs()
     if (!this.atEnd()) throw this.fault(`unexpected \`${this.peek().text}\` in template`, this.peek().start)
-    return term
+    return { term, withs }
   }
 
   #parentheses(): Term {

@@ -69,7 +69,7 @@ class ModuleParser extends ExpressionParser {
   #statement(): void {
     const start = this.position
     try {
-      if (this.isWord('import')) this.#import()
+      if (this.isWord('import') && !this.nextIs(1, '.')) this.#import()
       else for (const rule of this.#rule()) this.#rules.push(rule)
       if (this.#rules.length > this.#limits.rules) {
         throw this.source.error('source_limit', `more than ${this.#limits.rules} rules`, this.peek().start)
@@ -92,11 +92,11 @@ class ModuleParser extends ExpressionParser {
     }
   }
 
+  /** As upstream, statements need no line break between them; a semicolon is tolerated. */
   #endOfStatement(after: string): void {
     const token = this.peek()
-    if (token.kind !== 'end' && !token.newlineBefore && !this.acceptSymbol(';')) {
-      throw this.fault(`unexpected \`${token.text}\` after the ${after}`, token.start)
-    }
+    if (token.kind === 'end' || token.kind === 'name' || this.acceptSymbol(';')) return
+    throw this.fault(`unexpected \`${token.text}\` after the ${after}`, token.start)
   }
 
   /** `a.b["c-d"]`: names and strings without white space between. */
@@ -134,8 +134,12 @@ class ModuleParser extends ExpressionParser {
     }
     const alias = this.acceptWord('as') ? this.#alias(root) : undefined
     this.#endOfStatement('import')
-    if (root === 'rego') return this.#importRego(path, start)
-    if (root === 'future') return this.#importFuture(path, start)
+    if (root === 'rego') this.#importRego(path, start)
+    else if (root === 'future') this.#importFuture(path, start)
+    else this.#importDocument(path, alias, start)
+  }
+
+  #importDocument(path: readonly string[], alias: string | undefined, start: number): void {
     const name = alias ?? (path.at(-1) as string)
     if (this.#imports.some((other) => other.alias === name)) {
       throw this.source.error('shadowing', `import shadows the earlier import of \`${name}\``, start)
@@ -181,13 +185,12 @@ class ModuleParser extends ExpressionParser {
 
   #rule(): Rule[] {
     const start = this.peek().start
-    const isDefault = this.acceptWord('default')
+    const isDefault = !this.nextIs(1, '.') && this.acceptWord('default')
     const head = this.#head()
     const args = this.#arguments()
     if (isDefault) return [this.#defaultRule(head, args, start)]
     const { value, member } = this.#headValue(args)
     const branches: RuleBranch[] = []
-    const bodyToken = this.peek()
     const hasIf = this.#acceptIf()
     const braces = this.isSymbol('{')
     let body: Body | undefined
@@ -196,7 +199,7 @@ class ModuleParser extends ExpressionParser {
     branches.push({ value, body, span: this.spanFrom(start) })
     if (body) this.#elseChain(branches, member !== undefined)
     else if (value === undefined && member === undefined) return [this.#bareHead(head, args, start)]
-    this.#checkRuleEnd(bodyToken.start)
+    this.#checkRuleEnd()
     const legacySet = this.#legacySetMember(head, args, value, member, hasIf)
     const rule: Rule = legacySet
       ? { kind: 'rule', isDefault, ...legacySet, args, branches, span: this.spanFrom(start) }
@@ -218,7 +221,7 @@ class ModuleParser extends ExpressionParser {
   }
 
   #arguments(): Term[] | undefined {
-    if (!this.isSymbol('(') || this.peek().spaceBefore) return undefined
+    if (!this.isSymbol('(') || this.peek().newlineBefore) return undefined
     this.advance()
     return this.parseList(')')
   }
@@ -241,7 +244,7 @@ class ModuleParser extends ExpressionParser {
       return { value: undefined, member: this.parseExpression() }
     }
     if (this.acceptSymbol(':=') || this.acceptSymbol('=')) {
-      return { value: this.parseExpression(), member: undefined }
+      return { value: this.parseKeyedExpression(), member: undefined }
     }
     return { value: undefined, member: undefined }
   }
@@ -307,7 +310,7 @@ class ModuleParser extends ExpressionParser {
     }
   }
 
-  #checkRuleEnd(bodyStart: number): void {
+  #checkRuleEnd(): void {
     const token = this.peek()
     if (this.isWord('else') && !this.nextIs(1, '.')) {
       throw this.fault('unexpected keyword `else`: the rule before it has no body', token.start)
@@ -315,12 +318,7 @@ class ModuleParser extends ExpressionParser {
     if (this.isWord('if') && this.isActive('if') && !this.nextIs(1, '.')) {
       throw this.fault('unexpected keyword `if`', token.start)
     }
-    if (token.kind === 'symbol' && !'{'.includes(token.text) && token.start > bodyStart) {
-      throw this.fault(`unexpected \`${token.text}\` after the rule`, token.start)
-    }
-    if (token.kind !== 'end' && !token.newlineBefore && !this.isSymbol('{') && !this.acceptSymbol(';')) {
-      throw this.fault(`unexpected \`${token.text}\` after the rule`, token.start)
-    }
+    if (!this.isSymbol('{')) this.#endOfStatement('rule')
   }
 
   /** `p[x]` without value and body: a fact of a partial set in v0, refused in v1. */
@@ -336,7 +334,7 @@ class ModuleParser extends ExpressionParser {
     const legacy = this.#legacySetMember(head, args, undefined, undefined, false)
     if (!legacy) throw this.fault('the rule must have a body', start)
     const span = this.spanFrom(start)
-    this.#checkRuleEnd(start)
+    this.#checkRuleEnd()
     const branches = [{ value: undefined, body: undefined, span }]
     return { kind: 'rule', isDefault: false, ...legacy, args, branches, span }
   }
@@ -364,7 +362,7 @@ class ModuleParser extends ExpressionParser {
       const branches: RuleBranch[] = [{ value: first?.value, body, span: this.spanFrom(start) }]
       this.#elseChain(branches, rule.member !== undefined)
       more.push({ ...rule, branches, span: this.spanFrom(start) })
-      this.#checkRuleEnd(start)
+      this.#checkRuleEnd()
     }
     return more
   }

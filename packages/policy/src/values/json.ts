@@ -281,8 +281,14 @@ export function toJsonText(v: Value): string {
   return print(v, 0)
 }
 
+/** Equal numbers have equal texts, so integral doubles are written with all digits too. */
+export function printNumber(n: number): string {
+  return Number.isInteger(n) && !Number.isSafeInteger(n) ? String(BigInt(n)) : String(n)
+}
+
 function print(v: Value, depth: number): string {
   if (typeof v === 'string') return JSON.stringify(v)
+  if (typeof v === 'number') return printNumber(v)
   if (typeof v !== 'object' || v === null) return String(v)
   if (depth > MAX_DEPTH) throw tooDeep()
   if (isArray(v)) return `[${v.map((item) => print(item, depth + 1)).join(',')}]`

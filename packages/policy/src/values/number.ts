@@ -34,8 +34,11 @@ function parseIntegral(sign: string, digits: string, scale: number): RegoNumber 
   const significant = trimmed.replace(/^0+/, '')
   if (significant === '') return 0
   if (power < 0 || significant.length + power > MAX_DIGITS) return undefined
-  const n = BigInt(significant + '0'.repeat(power))
-  return normalizeInteger(sign ? -n : n)
+  const magnitude = BigInt(significant + '0'.repeat(power))
+  const n = sign ? -magnitude : magnitude
+  // beyond 2^53 such a literal is a double when that is the same number, else an exact integer
+  const double = Number(n)
+  return Number.isFinite(double) && BigInt(double) === n ? double : n
 }
 
 function parseDouble(text: string): number | undefined {
@@ -44,8 +47,14 @@ function parseDouble(text: string): number | undefined {
   return n === 0 ? 0 : n
 }
 
+/** Any integral value; of doubles beyond 2^53 too. */
 export function isInteger(n: RegoNumber): boolean {
   return typeof n === 'bigint' || Number.isInteger(n)
+}
+
+/** An integer that is not a double beyond 2^53, of which the last digits mean nothing. */
+export function isExactInteger(n: RegoNumber): boolean {
+  return typeof n === 'bigint' || Number.isSafeInteger(n)
 }
 
 /** The integer as a bigint; only for numbers of which `isInteger` holds. */

@@ -1,4 +1,5 @@
 /** Values as `print` and `sprintf("%v")` show them: Rego notation, strings bare at the top. */
+import { printNumber } from './json.ts'
 import { isArray, RegoSet, tooDeep, type Value } from './value.ts'
 
 const MAX_DEPTH = 640
@@ -15,6 +16,7 @@ export function regoNotation(v: Value): string {
 
 function notation(v: Value, depth: number, emptySet: string): string {
   if (typeof v === 'string') return JSON.stringify(v)
+  if (typeof v === 'number') return printNumber(v)
   if (typeof v !== 'object' || v === null) return String(v)
   if (depth > MAX_DEPTH) throw tooDeep()
   const show = (item: Value) => notation(item, depth + 1, emptySet)
