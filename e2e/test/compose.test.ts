@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -6,6 +6,7 @@ import { type Program, parseConfig } from '@passport-kbs/service'
 import { parse as parseToml } from 'smol-toml'
 import { describe, expect, it } from 'vitest'
 import { parse as parseYaml } from 'yaml'
+import { bundle } from '../../docker/bundle.ts'
 
 const folder = resolve(import.meta.dirname, '../../docker')
 const text = (path: string) => readFileSync(join(folder, path), 'utf8')
@@ -123,21 +124,11 @@ it('the two Trustees agree on issuer and audience, and share nothing else', () =
 })
 
 describe.each(deployments)('the bundle in the image for %s', (name, program) => {
-  it('starts as one file, and refuses a configuration that is not there', () => {
-    const app = resolve(folder, '../apps', program)
-    const { scripts } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'))
-    const [, banner = ''] = /--banner:js="([^"]+)"/.exec(text('Dockerfile')) ?? []
+  it('starts as one file, and refuses a configuration that is not there', async () => {
     const output = mkdtempSync(join(tmpdir(), 'kbs-bundle-'))
-    const bundle = join(output, 'main.mjs')
-    // The program's own build script with the Dockerfile's addition, but into a folder that is ours.
-    const [, ...args] = scripts.build
-      .split(' ')
-      .filter((arg: string) => !/^--(outfile|sourcemap|log-level)/.test(arg))
-    const esbuild = resolve(folder, '../node_modules/esbuild/bin/esbuild')
-    execFileSync(esbuild, [...args, `--banner:js=${banner}`, `--outfile=${bundle}`, '--log-level=error'], {
-      cwd: app,
-    })
-    const run = spawnSync(process.execPath, [bundle, '--config-file', `/nowhere/${name}.toml`], {
+    const file = join(output, 'main.mjs')
+    await bundle(resolve(folder, '../apps', program), file)
+    const run = spawnSync(process.execPath, [file, '--config-file', `/nowhere/${name}.toml`], {
       encoding: 'utf8',
       cwd: output,
     })
