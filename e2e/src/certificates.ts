@@ -13,7 +13,7 @@ export interface TokenIdentity {
   readonly keyPem: string
   /** Leaf, then CA. */
   readonly chainPem: string
-  readonly caPem: string
+  readonly ca: TestIdentity
   /** Base64 of DER, as in `x5c`. */
   readonly x5c: readonly string[]
 }
@@ -28,7 +28,7 @@ export function makeTokenIdentity(
     key: createPrivateKey(leaf.keyPem),
     keyPem: leaf.keyPem,
     chainPem: leaf.pem + ca.pem,
-    caPem: ca.pem,
+    ca,
     x5c: [leaf, ca].map(({ der }) => der.toString('base64')),
   }
 }

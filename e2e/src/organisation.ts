@@ -136,7 +136,11 @@ async function openRedis(name: string): Promise<OrganisationRedis> {
   const password = `${name}-${crypto.randomUUID()}`
   const prefix = `${name}:`
   const rules = `~${prefix}* -@all ${commands.map((command) => `+${command}`).join(' ')}`
-  const server = await startRedis({ user: { name, password, rules } })
-  const redis = { url: server.url, key_prefix: prefix, command_timeout_ms: 1_000 }
+  // Redis 7.0 reads its append-only file with the rights of the default user, on or off: without any, it drops what
+  // scripts have written in one step, which is every session.
+  const directives = ['user default off ~* +@all', `user ${name} on >${password} ${rules}`]
+  const server = await startRedis({ directives })
+  const url = `redis://${name}:${password}@127.0.0.1:${server.port}`
+  const redis = { url, key_prefix: prefix, command_timeout_ms: 1_000 }
   return { server, password, config: { storage_type: 'Redis', backends: { redis } } }
 }
