@@ -95,6 +95,16 @@ export const rejectionCodes = [
   'CSV_REPORT_ALGORITHM_UNSUPPORTED',
   'CSV_REPORT_SIGNATURE_INVALID',
   'CSV_RTMR0_MISMATCH',
+  // risk rules of the operator
+  'PRODUCT_REFUSED',
+  'CHIP_NOT_ALLOWED',
+  'TCB_BELOW_MINIMUM',
+  'TCB_STATUS_REFUSED',
+  'TCB_DATE_TOO_OLD',
+  'TCB_EVALUATION_TOO_OLD',
+  'CERT_TOO_OLD',
+  'CRL_TOO_OLD',
+  'COLLATERAL_TOO_OLD',
 ] as const
 
 export type RejectionCode = (typeof rejectionCodes)[number]
@@ -106,11 +116,19 @@ export class EvidenceRejected extends Error {
   /** The check that failed. */
   readonly check: string
   readonly detail: string
-  constructor(code: RejectionCode, check: string, detail: string, options?: { cause?: unknown }) {
-    super(`${code}: ${detail}`, options)
+  /** Names of the checks that were made and passed before, in order; what is in neither was not reached. */
+  readonly passed: readonly string[]
+  constructor(
+    code: RejectionCode,
+    check: string,
+    detail: string,
+    options: { cause?: unknown; passed?: readonly string[] } = {},
+  ) {
+    super(`${code}: ${detail}`, 'cause' in options ? { cause: options.cause } : undefined)
     this.code = code
     this.check = check
     this.detail = detail
+    this.passed = Object.freeze([...(options.passed ?? [])])
   }
 }
 

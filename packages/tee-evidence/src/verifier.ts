@@ -79,7 +79,7 @@ export class CheckRun {
       this.#passed.push(name)
       return value
     } catch (error) {
-      throw rejectionOf(check, error)
+      throw rejectionOf(check, error, this.#passed)
     }
   }
 
@@ -91,7 +91,21 @@ export class CheckRun {
       this.#passed.push(name)
       return value
     } catch (error) {
-      throw rejectionOf(check, error)
+      throw rejectionOf(check, error, this.#passed)
+    }
+  }
+
+  /**
+   * As `make`, for a check whose failure only has to be known: gives it instead of rejecting, and the name is not among those
+   * that passed. A check that could not be made rejects here, too.
+   */
+  attempt(name: string, make: () => void): CheckFailure | undefined {
+    try {
+      this.make(name, make)
+      return undefined
+    } catch (error) {
+      if (error instanceof EvidenceRejected && error.cause instanceof CheckFailure) return error.cause
+      throw error
     }
   }
 
@@ -102,12 +116,12 @@ export class CheckRun {
   }
 }
 
-function rejectionOf(check: Check, error: unknown): EvidenceRejected {
+function rejectionOf(check: Check, error: unknown, passed: readonly string[]): EvidenceRejected {
   if (error instanceof EvidenceRejected) return error
   if (error instanceof CheckFailure) {
-    return new EvidenceRejected(error.code, check.name, error.message, { cause: error })
+    return new EvidenceRejected(error.code, check.name, error.message, { cause: error, passed })
   }
   // The list of codes is never empty; the fallback only satisfies the type.
   const code = check.codes[0] ?? 'EVIDENCE_MALFORMED'
-  return new EvidenceRejected(code, check.name, 'the check could not be made', { cause: error })
+  return new EvidenceRejected(code, check.name, 'the check could not be made', { cause: error, passed })
 }

@@ -32,8 +32,11 @@ export interface VerifyOptions {
   readonly json?: boolean
 }
 
-/** `not-reported`: the check may have been made or not; the rejection does not say. */
-type CheckState = 'passed' | 'failed' | 'not-reached' | 'not-reported'
+/**
+ * `not-made`: there was nothing to compare, or the check is one that only configuration asks for. `not-reached`: the
+ * verification ended before, or the check would not have been made.
+ */
+type CheckState = 'passed' | 'failed' | 'not-made' | 'not-reached'
 
 interface Report {
   readonly verified: boolean
@@ -76,7 +79,7 @@ async function reportOn(
     const passed = new Set(entries.flatMap((entry) => entry.passed))
     const checks = verifier.checks.map((check) => ({
       check,
-      state: passed.has(check.name) ? ('passed' as const) : ('not-reached' as const),
+      state: passed.has(check.name) ? ('passed' as const) : ('not-made' as const),
     }))
     return { verified: true, checks, entries }
   } catch (error) {
@@ -86,10 +89,9 @@ async function reportOn(
   }
 }
 
-/** The order of the list is not always the order of the checks, so that it cannot tell which had passed. */
-function stateAt(rejection: EvidenceRejected & { passed?: readonly string[] }, check: Check): CheckState {
+/** The order of the list is not always the order of the checks, so that only the rejection can tell which had passed. */
+function stateAt(rejection: EvidenceRejected, check: Check): CheckState {
   if (check.name === rejection.check) return 'failed'
-  if (rejection.passed === undefined) return 'not-reported'
   return rejection.passed.includes(check.name) ? 'passed' : 'not-reached'
 }
 

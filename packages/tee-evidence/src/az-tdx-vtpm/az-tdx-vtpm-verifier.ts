@@ -144,6 +144,7 @@ function authenticate(dcap: Dcap, run: CheckRun, quote: TdQuote, now: Date): Aut
     if (!(error instanceof EvidenceRejected)) throw error
     throw new EvidenceRejected(azureCodes[error.code] ?? error.code, error.check, error.detail, {
       cause: error,
+      passed: error.passed,
     })
   }
 }
