@@ -196,7 +196,7 @@ describe('the TEE key in the claims (spec 01 §4.3)', () => {
   })
 
   it.each([
-    ['missing', undefined],
+    ['null', null],
     ['no object', 'text'],
     ['a point off the curve', { ...jwk, y: jwk.x }],
     ['an RSA key of 1024 bits', rsa1024()],
@@ -207,6 +207,14 @@ describe('the TEE key in the claims (spec 01 §4.3)', () => {
     const answer = await kbs.request('GET', path, await passport({ claims }))
     await expectProblem(answer, 401, 'TokenVerifierError', 'Token Verifier error')
     expect(await (await kbs.request('GET', '/metrics')).text()).not.toContain('kbs_resource_reads_total{')
+  })
+
+  it('that is missing is 401', async () => {
+    const kbs = await withSecret()
+    const claims = { submods: { cpu0: { 'ear.status': 'affirming' } } }
+    const answer = await kbs.request('GET', path, await passport({ claims }))
+    await expectProblem(answer, 401, 'TokenVerifierError')
+    expect(kbs.audits()[0]?.reason).toBe('the passport names no TEE key')
   })
 
   it('that is malformed is not looked for elsewhere', async () => {
