@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readText } from './files.ts'
+import { readText, tokenIn } from './files.ts'
 import type { Terminal } from './terminal.ts'
 
 /**
@@ -12,10 +12,10 @@ export async function findAdminToken(
   terminal: Terminal,
   file: string | undefined,
 ): Promise<string | undefined> {
-  if (file !== undefined) return (await readText(terminal, file)).trim()
+  if (file !== undefined) return tokenIn(await readText(terminal, file), file)
   for (const path of usualPlaces(terminal)) {
     const token = await readFile(path, 'utf8').catch(() => undefined)
-    if (token !== undefined) return token.trim()
+    if (token !== undefined) return tokenIn(token, path)
   }
   terminal.err('Warning: no admin token file found, sending no Authorization header')
   return undefined

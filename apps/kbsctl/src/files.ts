@@ -22,6 +22,17 @@ export async function readText(terminal: Terminal, path: string): Promise<string
   }
 }
 
+/**
+ * The token in the text of a file. Anything else is refused here: as a header field it would fail in the HTTP client, whose
+ * error quotes it, and what is in the wrong file may be a private key.
+ * @throws CommandFailed
+ */
+export function tokenIn(text: string, path: string): string {
+  const token = text.trim()
+  if (!/^[A-Za-z0-9_.~+/=-]+$/.test(token)) throw new CommandFailed(`${path} does not hold a token`)
+  return token
+}
+
 /** Writes a new file; an old one of that name is never replaced. @param secret only its owner may read it. */
 export async function writeNew(path: string, text: string, { secret }: { secret: boolean }): Promise<void> {
   try {

@@ -78,4 +78,10 @@ describe('get-resource', () => {
     )
     expect((await guest('get-resource', '--path', 'https://x/y')).status).toBe(1)
   })
+  it('refuses a token file that holds something else, and does not print it', async () => {
+    const outcome = await guest(
+      ...['get-resource', '--path', 'a/b/c', '--tee-key-file', 'tee.pem', '--attestation-token', 'tee.pem'],
+    )
+    expect(outcome).toEqual({ status: 1, stdout: '', stderr: 'Error: tee.pem does not hold a token\n' })
+  })
 })

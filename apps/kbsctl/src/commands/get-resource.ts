@@ -1,7 +1,7 @@
 import { createGuest, getResourceWithPassport, resourceUrl } from '@passport-kbs/guest-client'
 import { encodeBase64 } from '@passport-kbs/protocol'
 import { trustOf } from '../admin-client.ts'
-import { readText } from '../files.ts'
+import { readText, tokenIn } from '../files.ts'
 import { type AttestationOptions, guestOptions, readTeeKey } from '../guest-options.ts'
 import { CommandFailed, type Terminal } from '../terminal.ts'
 
@@ -43,7 +43,7 @@ async function fetchedWithToken(
   if (teeKeyFile === undefined) throw new CommandFailed('--attestation-token needs --tee-key-file')
   return await getResourceWithPassport({
     kbsUrl: options.url,
-    token: (await readText(terminal, tokenFile)).trim(),
+    token: tokenIn(await readText(terminal, tokenFile), tokenFile),
     teeKey: await readTeeKey(terminal, teeKeyFile),
     path: options.path,
     ...(await trustOf(terminal, options)),
