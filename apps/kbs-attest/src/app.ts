@@ -40,7 +40,11 @@ export function createApp(
   const app = createServiceApp({ httpServer, logger, metrics })
   mountKeys(app, deps)
   app.get('/metrics', metrics.handler)
-  const probes = { attestation: () => deps.attestation.ping(), sessions: () => deps.sessions.ping() }
+  const probes = {
+    admin: () => deps.admin.ping(),
+    attestation: () => deps.attestation.ping(),
+    sessions: () => deps.sessions.ping(),
+  }
   app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
   mountKbsRoutes(app, attestRoutes(deps))
   return app

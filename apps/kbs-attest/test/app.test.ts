@@ -65,8 +65,26 @@ describe('what KBS1 serves (spec 01 §1.2)', () => {
     expect((await ask('/healthz')).status).toBe(200)
     const ready = await ask('/readyz')
     expect(ready.status).toBe(200)
-    expect(await ready.json()).toEqual({ status: 'ready', checks: { attestation: 'ok', sessions: 'ok' } })
+    expect(await ready.json()).toEqual({
+      status: 'ready',
+      checks: { admin: 'ok', attestation: 'ok', sessions: 'ok' },
+    })
     expect((await ask('/metrics')).headers.get('content-type')).toMatch(/^text\/plain/)
+  })
+
+  it('is not ready while it has no keys of its administrators', async () => {
+    const { ask } = await serve({
+      admin: {
+        authorization_mode: 'AuthenticatedAuthorization',
+        authentication: {
+          bearer_jwt: { identity_providers: [{ jwk_set_uri: 'https://127.0.0.1:1/jwks.json' }] },
+        },
+        authorization: { regex_acl: { acls: [{ role: 'admin', allowed_endpoints: '^/kbs/v0/.+$' }] } },
+      },
+    })
+    const ready = await ask('/readyz')
+    expect(ready.status).toBe(503)
+    expect(await ready.json()).toMatchObject({ checks: { admin: 'failing', attestation: 'ok' } })
   })
 })
 

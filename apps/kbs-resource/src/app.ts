@@ -30,7 +30,11 @@ export function createApp(
   const { logger, metrics } = deps
   const app = createServiceApp({ httpServer, logger, metrics })
   app.get('/metrics', metrics.handler)
-  const probes = { passports: () => deps.passports.ping(), storage: () => deps.storage.ping() }
+  const probes = {
+    admin: () => deps.admin.ping(),
+    passports: () => deps.passports.ping(),
+    storage: () => deps.storage.ping(),
+  }
   app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
   mountKbsRoutes(app, resourceRoutes(deps))
   return app

@@ -26,6 +26,8 @@ export function createApp(
   mountKeys(app, attest)
   app.get('/metrics', metrics.handler)
   const probes = {
+    // both halves have the same guard
+    admin: () => attest.admin.ping(),
     attestation: () => attest.attestation.ping(),
     sessions: () => attest.sessions.ping(),
     passports: () => resource.passports.ping(),
