@@ -42,10 +42,10 @@ export interface Organisation extends AsyncDisposable {
   /** Writes a file, replacing it in one step, readable for its owner only. Answers its path. */
   write(file: string, content: string | Uint8Array): Promise<string>
   startRedis(): Promise<OrganisationRedis>
-  /** Starts a program with this configuration on a port of its own. */
+  /** Starts a program in the organisation's folder with this configuration; text is written as it is. */
   start(
     program: ProgramName,
-    config: ConfigTable,
+    config: ConfigTable | string,
     options?: Omit<ProgramOptions, 'configFile'>,
   ): Promise<Program>
   /** Ends everything and removes the folder. */
@@ -83,7 +83,7 @@ export async function createOrganisation(name: string): Promise<Organisation> {
     },
     async start(program, config, options = {}) {
       configs += 1
-      const configFile = await write(`${program}-${configs}.toml`, stringify(config))
+      const configFile = await write(`${program}-${configs}.toml`, tomlOf(config))
       const started = await startProgram(program, { cwd: folder, ...options, configFile })
       open.push(() => started.stop())
       return started
@@ -91,6 +91,10 @@ export async function createOrganisation(name: string): Promise<Organisation> {
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+function tomlOf(config: ConfigTable | string): string {
+  return typeof config === 'string' ? config : stringify(config)
 }
 
 const audience = 'KBS'
