@@ -21,7 +21,13 @@ export type CompileErrorCode =
   | 'forbidden_builtin'
   | 'source_limit'
 
-export type WarningCode = 'package_name' | 'missing_rule' | 'null_comparison' | 'never_holds'
+export type WarningCode =
+  | 'package_name'
+  | 'missing_rule'
+  | 'null_comparison'
+  | 'never_holds'
+  | 'unknown_claim'
+  | 'unknown_reference_value'
 
 /** One finding of the compiler: what, where, and the source line itself. */
 export interface PolicyDiagnostic {
