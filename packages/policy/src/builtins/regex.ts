@@ -23,7 +23,9 @@ function compile(pattern: string): RE2JS | 'invalid' | 'large' {
     const program = RE2JS.compile(pattern)
     compiled = program.programSize() > MAX_PROGRAM ? 'large' : program
   } catch (error) {
-    compiled = /expression too large|nests too deeply/i.test((error as Error).message) ? 'large' : 'invalid'
+    compiled = /expression too large|nests too deeply|invalid repeat count/i.test((error as Error).message)
+      ? 'large'
+      : 'invalid'
   }
   if (cache.size >= CACHE_SIZE) cache.delete(cache.keys().next().value as string)
   cache.set(pattern, compiled)

@@ -20,6 +20,8 @@ import { TraceSites } from './trace-sites.ts'
 
 /** Elements of a package path or of a rule head. */
 const MAX_PATH = 64
+/** Findings reported for one module. */
+const MAX_DIAGNOSTICS = 20
 /** Attempts to plan a literal or a part of one, in one compilation. */
 const MAX_ATTEMPTS = 2_000_000
 
@@ -73,7 +75,7 @@ export class Unit {
   compile(sources: readonly { file: string; text: string }[]): this {
     const { limits, dialect } = this.options
     if (sources.length > limits.modules) {
-      this.errors.push(
+      this.#report(
         new Source('', '').diagnostic(
           'source_limit',
           `more than ${limits.modules} modules in a compilation`,
@@ -84,21 +86,40 @@ export class Unit {
     }
     for (const { file, text } of sources) {
       const parsed = parseModule(new Source(file, text), dialect, limits)
-      if ('errors' in parsed) this.errors.push(...parsed.errors)
+      if ('errors' in parsed) for (const found of parsed.errors) this.#report(found)
       else this.modules.push(parsed.module)
     }
     if (this.errors.length === 0) this.#link()
+    this.#sortErrors()
     return this
   }
 
+  /** By module, then by place. */
+  #sortErrors(): void {
+    const order = new Map(this.modules.map(({ source }, i) => [source.file, i]))
+    this.errors.sort(
+      ({ location: a }, { location: b }) =>
+        (order.get(a.file) ?? 0) - (order.get(b.file) ?? 0) || a.line - b.line || a.column - b.column,
+    )
+  }
+
+  /** Keeps the first findings of each module, each once. */
+  #report(diagnostic: PolicyDiagnostic): void {
+    const { file, line, column } = diagnostic.location
+    const own = this.errors.filter(({ location }) => location.file === file)
+    const isKnown = own.some(({ code, location }) => {
+      return code === diagnostic.code && location.line === line && location.column === column
+    })
+    if (own.length < MAX_DIAGNOSTICS && !isKnown) this.errors.push(diagnostic)
+  }
+
+  /** Rules with a fault of their own are left out, so that the others are checked to the end too. */
   #link(): void {
     this.#buildTree()
     if (this.errors.length > 0) return
     this.#checkTree()
     this.#resolve()
-    if (this.errors.length > 0) return
-    checkRecursion(this.tree.groups, (diagnostic) => this.errors.push(diagnostic))
-    if (this.errors.length > 0) return
+    checkRecursion(this.tree.groups, (diagnostic) => this.#report(diagnostic))
     markReachingExternals(this.tree.groups)
     this.#guard(() => this.#plan())
   }
@@ -108,7 +129,7 @@ export class Unit {
       run()
     } catch (error) {
       if (!(error instanceof DiagnosticError)) throw error
-      this.errors.push(error.diagnostic)
+      this.#report(error.diagnostic)
     }
   }
 
@@ -131,7 +152,7 @@ export class Unit {
     }
     if (rules > this.options.limits.rules) {
       const { source } = this.modules[0] as Module
-      this.errors.push(source.diagnostic('source_limit', `more than ${this.options.limits.rules} rules`, 0))
+      this.#report(source.diagnostic('source_limit', `more than ${this.options.limits.rules} rules`, 0))
     }
   }
 
@@ -178,7 +199,7 @@ export class Unit {
         (child) => child.group || child.children.size > 0 || child.isPackage,
       )
       if (hasRules) {
-        this.errors.push(
+        this.#report(
           source.diagnostic(
             'conflicting_rules',
             `\`${group.path}\` is a rule and also the path to other rules`,
@@ -194,7 +215,7 @@ export class Unit {
       tree: this.tree,
       builtins: this.options.builtins,
       externals: this.options.externals,
-      report: (diagnostic) => this.errors.push(diagnostic),
+      report: (diagnostic) => this.#report(diagnostic),
       noteExternal: (target, args) =>
         this.externalUses.push({ name: target.name, args: args.map(constantOf) }),
       noteMock: (key) => this.#mocked.add(key),
@@ -218,7 +239,15 @@ export class Unit {
   }
 
   #resolve(): void {
-    const names = this.#names()
+    let faults = 0
+    const own = this.#names()
+    const names: Names = {
+      ...own,
+      report: (diagnostic) => {
+        faults++
+        own.report(diagnostic)
+      },
+    }
     for (const group of this.tree.groups) {
       const all = group.defaultSource ? [...group.sources, group.defaultSource] : group.sources
       for (const { rule, module } of all) {
@@ -226,13 +255,14 @@ export class Unit {
           const resolver = new Resolver(names, this.#moduleNames.get(module) as ModuleNames, group)
           if (rule.isDefault) checkDefault(rule)
           const suffixFrom = groundPrefix(headOf(rule).path).length
+          const before = faults
           const definition = resolver.definition(rule, suffixFrom)
+          if (faults > before) return
           this.#pending.push({ group, definition, isDefault: rule.isDefault })
         })
       }
     }
-    for (const { name, diagnostic } of this.#forbidden)
-      if (!this.#mocked.has(name)) this.errors.push(diagnostic)
+    for (const { name, diagnostic } of this.#forbidden) if (!this.#mocked.has(name)) this.#report(diagnostic)
   }
 
   #planningContext(): PlanningContext {
@@ -247,7 +277,7 @@ export class Unit {
       tree: this.tree,
       mocked: this.#mocked,
       dataIsReplaced: this.#dataIsReplaced,
-      report: (diagnostic) => this.errors.push(diagnostic),
+      report: (diagnostic) => this.#report(diagnostic),
       mayMiss: externalReach(this.tree, this.externalUses.length > 0),
       compiled: new Map(),
       conditions: new Map(),

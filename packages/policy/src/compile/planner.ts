@@ -8,14 +8,7 @@ import type { Span } from '../syntax/source.ts'
 import { equalValues, isArray, lookup, mapKey, RegoObject, RegoSet, type Value } from '../values/value.ts'
 import { compileMocks } from './mocks.ts'
 import type { Continuation, Evaluator, Frame, Step } from './plan-types.ts'
-import type {
-  Local,
-  MockKey,
-  Resolved,
-  ResolvedComprehension,
-  ResolvedLiteral,
-  ResolvedReference,
-} from './resolved.ts'
+import type { Local, MockKey, Resolved, ResolvedComprehension, ResolvedLiteral } from './resolved.ts'
 import type { RuleTree } from './rule-tree.ts'
 import type { SlotAllocator } from './scope.ts'
 import { assign, chain, iterate, test, tolerant, truth } from './steps.ts'

@@ -385,7 +385,7 @@ export class Resolver {
       case 'constant':
         return { kind: 'constant', value: term.value, span }
       case 'variable':
-        return this.#variable(term, scope, isPattern)
+        return this.#noted(this.#variable(term, scope, isPattern))
       case 'reference':
         return this.#reference(term, scope)
       case 'array':
@@ -552,13 +552,19 @@ export class Resolver {
 
   #reference(term: Reference, scope: Scope): Resolved {
     const path = term.path.map((part) => this.#term(part, scope, true))
-    const head = this.#term(term.head, scope)
+    // the path as a whole says which rules are needed, not the name that it starts with
+    const head =
+      term.head.kind === 'variable' ? this.#variable(term.head, scope, false) : this.#term(term.head, scope)
     const reference: ResolvedReference =
       head.kind === 'reference'
         ? { kind: 'reference', base: head.base, path: [...head.path, ...path], span: term.span }
         : { kind: 'reference', base: head, path, span: term.span }
-    if (reference.base === 'data') this.#noteDataReference(reference.path)
-    return reference
+    return this.#noted(reference)
+  }
+
+  #noted(term: Resolved): Resolved {
+    if (term.kind === 'reference' && term.base === 'data') this.#noteDataReference(term.path)
+    return term
   }
 
   /** Records which rules a path under `data` can reach. */

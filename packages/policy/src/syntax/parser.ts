@@ -126,7 +126,8 @@ class ModuleParser extends ExpressionParser {
   }
 
   #import(): void {
-    const start = this.advance().start
+    this.advance()
+    const { start } = this.peek()
     const path = this.#path()
     const [root = ''] = path
     if (!IMPORT_ROOTS.includes(root)) {
