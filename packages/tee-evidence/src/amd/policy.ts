@@ -1,3 +1,4 @@
+import type { AmdRiskRules } from '../risk/amd-risk.ts'
 import type { CrlPolicy } from './revocation.ts'
 
 /** What an operator may decide about SEV-SNP evidence. The defaults are the strict ones, CRLs aside. */
@@ -14,4 +15,6 @@ export interface SnpPolicy {
   readonly rejectDebug?: boolean
   /** Adds the claim `ext` with everything else the evidence proves. Default false: exactly upstream's claims. */
   readonly extendedClaims?: boolean
+  /** What to refuse, or to flag, of genuine platforms. Default: nothing. */
+  readonly risk?: AmdRiskRules
 }

@@ -10,51 +10,75 @@ export type CrlPolicy = 'off' | 'soft' | 'require'
 
 export const crlLimit = 256 * 1024
 
+/** How long after a look for a newer list the next one is made, where the operator wants lists to be young. */
+const lookAgainMs = 3_600_000
+
 /** Checks chains against CRLs from the sources; a verified list is used until its nextUpdate. */
 export class RevocationCheck {
   readonly #policy: CrlPolicy
   readonly #sources: readonly EndorsementSource[]
+  readonly #maxAgeMs: number
   readonly #lists = new Map<string, CertificateRevocationList>()
+  /** When each list was last asked for. */
+  readonly #askedAt = new Map<string, number>()
   readonly #loading = new Map<string, Promise<CertificateRevocationList | undefined>>()
   /** Lists that no source had when they were last asked for. */
   readonly #missing = new Set<string>()
 
-  constructor(policy: CrlPolicy, sources: readonly EndorsementSource[]) {
+  /** @param maxAgeMs a list older than this is asked for anew although it is still valid; whether it is too old is not judged here */
+  constructor(
+    policy: CrlPolicy,
+    sources: readonly EndorsementSource[],
+    maxAgeMs: number = Number.POSITIVE_INFINITY,
+  ) {
     this.#policy = policy
     this.#sources = sources
+    this.#maxAgeMs = maxAgeMs
   }
 
   get enabled(): boolean {
     return this.#policy !== 'off'
   }
 
-  /** Rejects with CERT_REVOKED or, when the policy demands a list, CRL_UNAVAILABLE. */
-  async check(chain: VekChain, now: Date): Promise<void> {
-    if (!this.enabled) return
+  /**
+   * Rejects with CERT_REVOKED or, when the policy demands a list, CRL_UNAVAILABLE. Gives the list that was looked at, if
+   * there is one.
+   */
+  async check(chain: VekChain, now: Date): Promise<CertificateRevocationList | undefined> {
+    if (!this.enabled) return undefined
     const list = await this.#listFor(chain, now)
     if (list === undefined) {
       if (this.#policy === 'require') fail('CRL_UNAVAILABLE', `no usable CRL for ${chain.generation}`)
-      return
+      return undefined
     }
     if (list.revoked.has(chain.intermediate.serialNumber)) {
       fail('CERT_REVOKED', `${commonName(chain.intermediate.subject)} is revoked`)
     }
+    return list
   }
 
   async #listFor(chain: VekChain, now: Date): Promise<CertificateRevocationList | undefined> {
     const name = `${chain.generation}/${chain.kind}`
-    const known = this.#lists.get(name)
-    if (known !== undefined && freshnessAt(known, now) === 'fresh') return known
+    const list = this.#lists.get(name)
+    const known = list !== undefined && freshnessAt(list, now) === 'fresh' ? list : undefined
+    if (known !== undefined && !this.#isAged(name, known, now)) return known
     const loading = this.#load(name, chain, now)
     // With `soft`, a source that has failed before must not delay every guest: it is tried again beside them.
-    if (this.#policy === 'soft' && this.#missing.has(name)) return undefined
-    return await loading
+    if (this.#policy === 'soft' && this.#missing.has(name)) return known
+    return (await loading) ?? known
+  }
+
+  /** Whether a younger list may be there: sources are asked once an hour, for they may have none. */
+  #isAged(name: string, list: CertificateRevocationList, now: Date): boolean {
+    if (now.getTime() - list.thisUpdate.getTime() <= this.#maxAgeMs) return false
+    return now.getTime() - (this.#askedAt.get(name) ?? 0) >= lookAgainMs
   }
 
   /** One load at a time for each list; never rejects. */
   #load(name: string, chain: VekChain, now: Date): Promise<CertificateRevocationList | undefined> {
     const pending = this.#loading.get(name)
     if (pending !== undefined) return pending
+    this.#askedAt.set(name, now.getTime())
     const loading = this.#firstUsable(name, chain, now).finally(() => this.#loading.delete(name))
     this.#loading.set(name, loading)
     return loading

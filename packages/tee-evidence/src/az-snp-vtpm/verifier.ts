@@ -16,8 +16,12 @@ import { checkReportSignature } from '../amd/report-signature.ts'
 import { RevocationCheck } from '../amd/revocation.ts'
 import { type AmdRoots, amdRoots } from '../amd/roots.ts'
 import { snpCheck } from '../amd/snp-checks.ts'
+import { decodeTcbVersion } from '../amd/tcb-version.ts'
 import { checkChipId, checkReportedTcb } from '../amd/vek-profile.ts'
 import { fail } from '../rejection.ts'
+import { dayMs } from '../risk/age.ts'
+import { amdRisk } from '../risk/amd-risk.ts'
+import { withRisk } from '../risk/risk-rule.ts'
 import {
   type Check,
   CheckRun,
@@ -78,7 +82,7 @@ const own = {
   },
 } as const satisfies Readonly<Record<string, Check>>
 
-const checks: readonly Check[] = [
+const ownChecks: readonly Check[] = [
   ...vtpmChecks,
   own.hardwareReport,
   own.variableData,
@@ -107,7 +111,11 @@ const checks: readonly Check[] = [
 export function createAzureSnpVtpmVerifier(options: AzureSnpVtpmVerifierOptions = {}): Verifier {
   const { roots = amdRoots, endorsementSources = [], policy = {} } = options
   const chains = new ChainStore(roots)
-  const revocation = new RevocationCheck(policy.crlPolicy ?? 'off', endorsementSources)
+  const { risk: rules = {} } = policy
+  const maxCrlAgeMs = (rules.maxCrlAgeDays ?? Number.POSITIVE_INFINITY) * dayMs
+  const revocation = new RevocationCheck(policy.crlPolicy ?? 'off', endorsementSources, maxCrlAgeMs)
+  const risk = amdRisk(rules)
+  const checks = [...ownChecks, ...risk.checks]
   return {
     tee: 'az-snp-vtpm',
     checks,
@@ -132,14 +140,29 @@ export function createAzureSnpVtpmVerifier(options: AzureSnpVtpmVerifierOptions 
       const { expectedInitDataDigest: digest } = request
       if (digest !== undefined) run.make('init-data', () => checkInitDataPcr(state.pcrs, digest))
       if (policy.rejectDebug === true) run.make('debug-gate', () => checkDebugGate(report))
-      if (revocation.enabled) {
-        await run.makeAsync('certificate-revocation', () => revocation.check(chain, request.now))
+      const crl = revocation.enabled
+        ? await run.makeAsync('certificate-revocation', () => revocation.check(chain, request.now))
+        : undefined
+      const platform = {
+        generation,
+        reportedTcb: decodeTcbVersion(report.reportedTcb, generation),
+        chipId: report.chipId,
+        certificateIssued: chain.leaf.notBefore,
+        crlIssued: crl?.thisUpdate,
       }
+      const found = risk.appraise(run, platform, request.now)
       const claims = azureSnpClaims(report, generation, state)
       if (policy.extendedClaims === true) {
         claims.ext = azureSnpExtendedClaims(report, generation, profile, evidence.version, state)
       }
-      return [verifiedEvidence({ tee: 'az-snp-vtpm', teeClass: 'cpu', claims, passed: run.passed })]
+      return [
+        verifiedEvidence({
+          tee: 'az-snp-vtpm',
+          teeClass: 'cpu',
+          claims: withRisk(claims, found),
+          passed: run.passed,
+        }),
+      ]
     },
   }
 }

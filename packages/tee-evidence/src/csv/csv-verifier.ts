@@ -2,6 +2,8 @@ import type { JsonObject, JsonValue } from '@passport-kbs/protocol'
 import { eventLogChecks, verifyEventLog } from '../eventlog/event-log-evidence.ts'
 import { expectationCheck, requireReportData, requireUsableExpectations } from '../intel/report-binding.ts'
 import { fail } from '../rejection.ts'
+import { type HygonPlatform, type HygonRiskRules, hygonRisk } from '../risk/hygon-risk.ts'
+import { type RiskAppraisal, withRisk } from '../risk/risk-rule.ts'
 import {
   type Check,
   CheckRun,
@@ -39,25 +41,38 @@ export interface CsvVerifierOptions {
   readonly ignoreInitData?: boolean
   /** Refuses evidence without an event log, and V1 reports, which prove none. */
   readonly requireEventLog?: boolean
+  /** What to refuse, or to flag, of genuine platforms. Default: nothing. */
+  readonly risk?: HygonRiskRules
+}
+
+/** What a verifier makes once, for all evidence. */
+interface Prepared {
+  readonly checks: readonly Check[]
+  readonly chains: HygonChainVerifier
+  readonly risk: RiskAppraisal<HygonPlatform>
 }
 
 /** Verifies `csv` evidence: a Hygon CSV attestation report V1 or V2 (spec 04 §9). */
 export function createCsvVerifier(options: CsvVerifierOptions = {}): Verifier {
   const chains = new HygonChainVerifier(options.root ?? hygonRoot(hygonRootCertificate()))
+  const risk = hygonRisk(options.risk ?? {})
+  const checks = [...ownChecks, ...risk.checks]
   return {
     tee: 'csv',
     checks,
-    verify: async (evidence, request) => [await verifyCsv(evidence, request, options, chains)],
+    verify: async (evidence, request) => [
+      await verifyCsv(evidence, request, options, { checks, chains, risk }),
+    ],
   }
 }
 
-const checks: readonly Check[] = [expectationCheck, ...csvChecks, ...eventLogChecks]
+const ownChecks: readonly Check[] = [expectationCheck, ...csvChecks, ...eventLogChecks]
 
 async function verifyCsv(
   input: JsonValue,
   request: VerificationRequest,
   options: CsvVerifierOptions,
-  chains: HygonChainVerifier,
+  { checks, chains, risk }: Prepared,
 ): Promise<VerifiedEvidence> {
   const run = new CheckRun(checks)
   run.make('expected-values', () => requireUsableExpectations(request))
@@ -70,7 +85,7 @@ async function verifyCsv(
   run.make('serial-number-copy', () =>
     requireSame(evidence.serialNumber, report.serialNumber, 'CSV_SERIAL_MISMATCH'),
   )
-  const pek = await verifyChain(run, evidence, chipId, options.certificateSource, chains)
+  const pek = await verifyChain(run, evidence, chipId, options, chains)
   run.make('report-algorithm', () => requireAlgorithm(report))
   run.make('report-signature', () => requireSignature(report, pek))
   if (report.version === 2) run.make('rtmr0', () => requireRtmr0(report))
@@ -81,7 +96,14 @@ async function verifyCsv(
   if (report.version === 2 && log !== undefined) {
     claims.uefi_event_logs = verifyEventLog(run, log, 'sm3', report.rtmrs.slice(1))
   }
-  return verifiedEvidence({ tee: 'csv', teeClass: 'cpu', claims, passed: run.passed })
+  const build = report.version === 2 ? report.build : undefined
+  const found = risk.appraise(run, { chipId, build }, request.now)
+  return verifiedEvidence({
+    tee: 'csv',
+    teeClass: 'cpu',
+    claims: withRisk(claims, found),
+    passed: run.passed,
+  })
 }
 
 function requireVersion(evidence: CsvEvidence, options: CsvVerifierOptions): AttestationReport['version'] {
@@ -111,10 +133,10 @@ async function verifyChain(
   run: CheckRun,
   evidence: CsvEvidence,
   chipId: string,
-  source: HygonCertificateSource | undefined,
+  options: CsvVerifierOptions,
   chains: HygonChainVerifier,
 ): Promise<PlatformKey> {
-  const offer = await run.makeAsync('chip-certificates', () => chipCertificates(evidence, chipId, source))
+  const offer = await run.makeAsync('chip-certificates', () => chipCertificates(evidence, chipId, options))
   const hskCek = run.make('chip-certificate-format', () =>
     refusing(offer, () => readHskCek(offer.certificates)),
   )
@@ -128,10 +150,12 @@ async function verifyChain(
 async function chipCertificates(
   evidence: CsvEvidence,
   chipId: string,
-  source: HygonCertificateSource | undefined,
+  { certificateSource, risk }: CsvVerifierOptions,
 ): Promise<HskCekOffer> {
-  if (evidence.hskCek !== undefined) return hskCekOffer(evidence.hskCek)
-  const offer = await source?.hskCek(chipId)
+  // no signature covers the serial number: that a report comes from a listed chip, only that chip's own certificates prove
+  const isListed = risk?.allowedChipIds?.includes(chipId) === true
+  if (evidence.hskCek !== undefined && !isListed) return hskCekOffer(evidence.hskCek)
+  const offer = await certificateSource?.hskCek(chipId)
   return offer ?? fail('CSV_CHAIN_UNAVAILABLE', `no source has HSK and CEK of chip ${chipId}`)
 }
 

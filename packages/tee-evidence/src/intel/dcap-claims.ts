@@ -38,15 +38,17 @@ export function dcapClaims({
     earliest_expiration_date: validity.earliestExpirationDate,
     pck_crl_num: collateral.pckCrl.number,
     root_ca_crl_num: collateral.rootCaCrl.number,
-    tcb_eval_num: Math.min(
-      collateral.tcbInfo.evaluationDataNumber,
-      collateral.qeIdentity.evaluationDataNumber,
-    ),
+    tcb_eval_num: tcbEvaluationNumber(collateral),
     platform_provider_id: encodeHex(pck.ppid),
     sgx_type: sgxTypes[pck.sgxType] ?? `Unknown (${pck.sgxType})`,
     ...configurationClaims(pck),
     root_key_id: rootKeyId,
   }
+}
+
+/** The older of the two TCB recoveries that platform and quoting enclave are judged by. */
+export function tcbEvaluationNumber({ tcbInfo, qeIdentity }: AuthenticCollateral): number {
+  return Math.min(tcbInfo.evaluationDataNumber, qeIdentity.evaluationDataNumber)
 }
 
 function configurationClaims({ sgxType, platform }: PckExtension): JsonObject {

@@ -1,5 +1,7 @@
 import type { JsonObject } from '@passport-kbs/protocol'
 import { fail } from '../rejection.ts'
+import { type IntelPlatform, type IntelRiskRules, intelRisk } from '../risk/intel-risk.ts'
+import { withRisk } from '../risk/risk-rule.ts'
 import type { Check, CheckRun } from '../verifier.ts'
 import type { IntelRoot } from './certificate-chain.ts'
 import {
@@ -15,7 +17,7 @@ import {
   summariseValidity,
   type ValidityClaims,
 } from './collateral-validity.ts'
-import { type DcapFindings, dcapClaims } from './dcap-claims.ts'
+import { type DcapFindings, dcapClaims, tcbEvaluationNumber } from './dcap-claims.ts'
 import { intelSgxRootCa } from './intel-root.ts'
 import {
   type PckChain,
@@ -43,7 +45,7 @@ export interface Dcap {
   readonly checks: readonly Check[]
   /** Steps 3 to 7 of spec 04 §4.1: chain, extension, three signatures. No I/O. */
   authenticate(run: CheckRun, quote: TdQuote | EnclaveQuote, now: Date): AuthenticQuote
-  /** Steps 8 to 15: collateral, identities, TCB. Gives the DCAP claims. */
+  /** Steps 8 to 15: collateral, identities, TCB; then the operator's risk rules. Gives the DCAP claims. */
   appraise(run: CheckRun, authentic: AuthenticQuote, now: Date): Promise<JsonObject>
 }
 
@@ -53,6 +55,8 @@ export interface DcapOptions {
   readonly root?: IntelRoot
   /** True: whatever has expired does not reject but sets the claim `collateral_expiration_status` to "1". */
   readonly reportExpired?: boolean
+  /** What to refuse, or to flag, of genuine platforms. Default: nothing. */
+  readonly risk?: IntelRiskRules
 }
 
 /** One instance serves all verifiers of a process: it remembers which collateral it has verified. */
@@ -60,10 +64,12 @@ export function createDcap({
   collateral: source,
   root = intelSgxRootCa,
   reportExpired = false,
+  risk: rules = {},
 }: DcapOptions): Dcap {
   const authenticator = createCollateralAuthenticator(root)
+  const risk = intelRisk(rules)
   return {
-    checks: dcapChecks,
+    checks: [...dcapChecks, ...risk.checks],
     authenticate(run, quote, now) {
       const data = quote.signatureData
       const chain = run.make('pck-chain', () => verifyPckChain(data.pckChain, root))
@@ -82,9 +88,30 @@ export function createDcap({
       run.make('collateral-validity', () => requireValidCollateral(collateral, now, reportExpired))
       run.make('revocation', () => requireNothingRevoked(chain, collateral))
       const { launch, current } = judgePlatform(run, authentic, collateral)
+      const found = risk.appraise(run, platformOf(authentic, collateral, { launch, current }), now)
       const validity: ValidityClaims = summariseValidity(collateral, chain, now)
-      return dcapClaims({ launch, current, pck, collateral, validity, rootKeyId: root.keyId })
+      const claims = dcapClaims({ launch, current, pck, collateral, validity, rootKeyId: root.keyId })
+      return withRisk(claims, found)
     },
+  }
+}
+
+/** What the risk rules look at. */
+function platformOf(
+  { chain, pck }: AuthenticQuote,
+  collateral: AuthenticCollateral,
+  standing: Pick<DcapFindings, 'launch' | 'current'>,
+): IntelPlatform {
+  const { tcbInfo, qeIdentity, pckCrl } = collateral
+  return {
+    ...standing,
+    fmspc: pck.fmspc,
+    instanceId: pck.platform?.instanceId,
+    evaluationNumber: tcbEvaluationNumber(collateral),
+    certificateIssued: chain.leaf.notBefore,
+    pckCrlIssued: pckCrl.thisUpdate,
+    tcbInfoIssued: new Date(tcbInfo.issueDate),
+    qeIdentityIssued: new Date(qeIdentity.issueDate),
   }
 }
 

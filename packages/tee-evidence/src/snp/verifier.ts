@@ -16,8 +16,12 @@ import { checkReportSignature } from '../amd/report-signature.ts'
 import { RevocationCheck } from '../amd/revocation.ts'
 import { type AmdRoots, amdRoots } from '../amd/roots.ts'
 import { snpCheck } from '../amd/snp-checks.ts'
+import { decodeTcbVersion } from '../amd/tcb-version.ts'
 import { checkChipId, checkReportedTcb } from '../amd/vek-profile.ts'
 import { fail } from '../rejection.ts'
+import { dayMs } from '../risk/age.ts'
+import { amdRisk } from '../risk/amd-risk.ts'
+import { withRisk } from '../risk/risk-rule.ts'
 import {
   type Check,
   CheckRun,
@@ -77,7 +81,7 @@ const own = {
   },
 } as const satisfies Readonly<Record<string, Check>>
 
-const checks: readonly Check[] = [
+const ownChecks: readonly Check[] = [
   own.format,
   snpCheck.version,
   snpCheck.product,
@@ -106,7 +110,11 @@ const checks: readonly Check[] = [
 export function createSnpVerifier(options: SnpVerifierOptions = {}): Verifier {
   const { roots = amdRoots, endorsementSources = [], policy = {} } = options
   const chains = new ChainStore(roots)
-  const revocation = new RevocationCheck(policy.crlPolicy ?? 'off', endorsementSources)
+  const { risk: rules = {} } = policy
+  const maxCrlAgeMs = (rules.maxCrlAgeDays ?? Number.POSITIVE_INFINITY) * dayMs
+  const revocation = new RevocationCheck(policy.crlPolicy ?? 'off', endorsementSources, maxCrlAgeMs)
+  const risk = amdRisk(rules)
+  const checks = [...ownChecks, ...risk.checks]
   return {
     tee: 'snp',
     checks,
@@ -129,12 +137,29 @@ export function createSnpVerifier(options: SnpVerifierOptions = {}): Verifier {
       run.make('reported-tcb', () => checkReportedTcb(profile, report, generation))
       if (certificates !== undefined) bind()
       if (policy.rejectDebug === true) run.make('debug-gate', () => checkDebugGate(report))
-      if (revocation.enabled) {
-        await run.makeAsync('certificate-revocation', () => revocation.check(endorsement.chain, request.now))
+      const crl = revocation.enabled
+        ? await run.makeAsync('certificate-revocation', () =>
+            revocation.check(endorsement.chain, request.now),
+          )
+        : undefined
+      const platform = {
+        generation,
+        reportedTcb: decodeTcbVersion(report.reportedTcb, generation),
+        chipId: report.chipId,
+        certificateIssued: endorsement.chain.leaf.notBefore,
+        crlIssued: crl?.thisUpdate,
       }
+      const found = risk.appraise(run, platform, request.now)
       const claims = snpClaims(report, generation)
       if (policy.extendedClaims === true) claims.ext = extendedClaims(report, generation, profile)
-      return [verifiedEvidence({ tee: 'snp', teeClass: 'cpu', claims, passed: run.passed })]
+      return [
+        verifiedEvidence({
+          tee: 'snp',
+          teeClass: 'cpu',
+          claims: withRisk(claims, found),
+          passed: run.passed,
+        }),
+      ]
     },
   }
 }
