@@ -1,11 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createAttestationService, type TokenSignerOptions } from '@passport-kbs/attestation-service'
-import {
-  type BuiltInAttestationConfig,
-  type Config,
-  ConfigError,
-  type SharedDeps,
-} from '@passport-kbs/service'
+import type { Config, SharedDeps } from '@passport-kbs/service'
 import { openSessionStore, openStorage, type Storage } from '@passport-kbs/storage'
 import type { AttestDeps } from './deps.ts'
 import { openVerifiers } from './verifiers.ts'
@@ -18,17 +13,17 @@ export async function openAttestDeps(
   config: Config,
   shared: SharedDeps,
 ): Promise<{ deps: AttestDeps; close: () => Promise<void> }> {
-  const builtIn = builtInAttestation(config)
+  const { attestationService } = config
   const { logger } = shared
-  const sessions = await openSessionStore(config.storage.sessions)
+  const sessions = await openSessionStore({ ...config.storage.sessions, maxSessions: config.maxSessions })
   const policies = await openStorage(config.storage.attestationPolicies)
   const referenceValues = await openStorage(config.storage.referenceValues)
-  const open = await openVerifiers(builtIn.verifierConfig, config.profile, logger)
+  const open = await openVerifiers(attestationService.verifierConfig, config.profile, logger)
   const attestation = await createAttestationService({
     verifiers: open.verifiers,
     storage: policies,
     referenceValueStorage: referenceValues,
-    broker: { ...builtIn.attestationTokenBroker, signer: signerOptions(config, builtIn) },
+    broker: { ...attestationService.attestationTokenBroker, signer: signerOptions(config) },
     profile: config.profile,
     onNotice: (notice, cause) => logger.warn(cause === undefined ? {} : { cause }, notice),
   })
@@ -38,7 +33,7 @@ export async function openAttestDeps(
     sessions,
     now: () => new Date(),
     randomBytes,
-    sessionLifetimeMs: builtIn.timeout * 60_000,
+    sessionLifetimeMs: attestationService.timeout * 60_000,
     attestTimeoutMs,
     teeKeys: { allowRsa15: config.teeKeys.allowRsa15, allowMlKem: config.teeKeys.allowMlKem },
     secureCookies: !config.httpServer.insecureHttp,
@@ -53,21 +48,7 @@ export async function openAttestDeps(
   return { deps, close }
 }
 
-function builtInAttestation(config: Config): BuiltInAttestationConfig {
-  if (config.attestationService.type === 'coco_as_builtin') return config.attestationService
-  throw new ConfigError([
-    {
-      path: 'attestation_service.type',
-      problem: `"${config.attestationService.type}" is not available in this version`,
-      remedy: 'Use "coco_as_builtin"',
-    },
-  ])
-}
-
-function signerOptions(
-  config: Config,
-  { attestationTokenBroker }: BuiltInAttestationConfig,
-): TokenSignerOptions {
-  const { stateDir } = config
-  return { ...attestationTokenBroker.signer, ...(stateDir === undefined ? {} : { stateDir }) }
+function signerOptions({ attestationService, stateDir }: Config): TokenSignerOptions {
+  const { signer } = attestationService.attestationTokenBroker
+  return { ...signer, ...(stateDir === undefined ? {} : { stateDir }) }
 }

@@ -22,12 +22,10 @@ export type {
   AdminConfig,
   AttestationServiceConfig,
   AttestationTokenConfig,
-  BuiltInAttestationConfig,
   Config,
   HttpServerConfig,
   PluginConfig,
   Program,
-  ResourcePluginConfig,
   StorageChoices,
 } from './config/config.ts'
 export { ConfigError, type ConfigProblem } from './config/config-error.ts'

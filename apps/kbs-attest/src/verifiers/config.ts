@@ -1,6 +1,6 @@
-import type { BuiltInAttestationConfig } from '@passport-kbs/service'
+import type { AttestationServiceConfig } from '@passport-kbs/service'
 
-export type VerifierConfig = BuiltInAttestationConfig['verifierConfig']
+export type VerifierConfig = AttestationServiceConfig['verifierConfig']
 
 /** The schema admits 0, 1 and 2 only. */
 export function evidenceVersion(version: number): 0 | 1 | 2 {

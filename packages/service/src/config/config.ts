@@ -35,9 +35,7 @@ export type HttpServerConfig = Config['httpServer']
 export type AdminConfig = Config['admin']
 export type AttestationTokenConfig = Config['attestationToken']
 export type AttestationServiceConfig = Config['attestationService']
-export type BuiltInAttestationConfig = Extract<AttestationServiceConfig, { type: 'coco_as_builtin' }>
 export type PluginConfig = Config['plugins'][number]
-export type ResourcePluginConfig = Extract<PluginConfig, { name: 'resource' }>
 
 /** `dir_path` → `dirPath`, everywhere in a parsed document. Values are not touched. */
 export function camelCased<T>(value: T): CamelCased<T> {

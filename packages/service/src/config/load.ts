@@ -7,9 +7,10 @@ import { type Config, camelCased, type Program } from './config.ts'
 import { ConfigError } from './config-error.ts'
 import { problemsOfIssues } from './problems.ts'
 import { riskWarnings, rulesBroken } from './rules.ts'
-import { configSchema, isPlainObject, type RawConfig } from './schema.ts'
+import { configSchema, isPlainObject } from './schema.ts'
 import { chooseStorage } from './storage-choices.ts'
 import { removeForeignKeys } from './tolerated-keys.ts'
+import { findUnavailable } from './unavailable.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -38,32 +39,26 @@ export async function loadConfig(options: {
  */
 export function parseConfig(program: Program, document: Record<string, unknown>, env: Environment): Config {
   const draft = structuredClone(document)
+  const unavailable = findUnavailable(draft, program)
   const foreign = removeForeignKeys(draft)
   if (env.KBS_PROFILE !== undefined && env.KBS_PROFILE !== '') draft.profile = env.KBS_PROFILE
   const parsed = configSchema.safeParse(draft)
   const problems = [
+    ...unavailable.problems,
     ...foreign.problems,
-    ...(parsed.success ? [] : problemsOfIssues(parsed.error.issues, draft)),
+    ...problemsOfIssues(parsed.error?.issues.filter(({ path }) => !unavailable.covers(path)) ?? [], draft),
   ]
   if (!parsed.success) throw new ConfigError(problems)
   const raw = parsed.data
   const storage = chooseStorage(raw, env)
   problems.push(...rulesBroken(program, raw), ...storage.problems)
   if (storage.choices === undefined || problems.length > 0) throw new ConfigError(problems)
-  const { storage_backend: _, session_storage_type: __, ...settings } = withDerivedTrust(program, raw)
+  const { storage_backend: _, session_storage_type: __, ...settings } = raw
   return {
     ...camelCased(settings),
     storage: storage.choices,
     warnings: [...foreign.warnings, ...riskWarnings(program, raw, document)],
   }
-}
-
-/** Intel's keys verify the passports that Intel mints for this very process; saying so twice is not asked for. */
-function withDerivedTrust(program: Program, raw: RawConfig): RawConfig {
-  const service = raw.attestation_service
-  if (program !== 'kbs' || service.type !== 'intel_ta') return raw
-  const sets = new Set([...raw.attestation_token.trusted_jwk_sets, service.certs_file])
-  return { ...raw, attestation_token: { ...raw.attestation_token, trusted_jwk_sets: [...sets] } }
 }
 
 function configFile(argv: readonly string[], env: Environment): string | undefined {

@@ -1,17 +1,9 @@
 import type { z } from 'zod'
 import type { ConfigProblem } from './config-error.ts'
+import { keyPath } from './occurrences.ts'
 import { configSchema } from './schema.ts'
 import { discriminatorValues, membersOf, schemaAt, typeInWords, unwrap } from './schema-walk.ts'
 import { sentence } from './tolerated-keys.ts'
-
-/** What the operator can do about a value of Trustee that this server does not have. */
-const asPlugin =
-  'This plugin is not part of this server: remove the entry, or serve it as a back end of "external"'
-const asBackend = 'This back end is not part of this server: use KvStorage, Vault or AzureKeyVault'
-const unsupported: Readonly<Record<string, string>> = {
-  ...{ 'nebula-ca': asPlugin, NebulaCaPlugin: asPlugin, pkcs11: asPlugin, Pkcs11: asPlugin },
-  ...{ Aliyun: asBackend, aliyun: asBackend, Aws: asBackend, aws: asBackend, Gcp: asBackend, gcp: asBackend },
-}
 
 /** Turns zod's issues into problems that name the key and the remedy. Values appear only where they choose a variant. */
 export function problemsOfIssues(
@@ -54,13 +46,10 @@ function unknownVariant(
   const schema = schemaAt(configSchema, place)
   const values = schema === undefined ? [] : discriminatorValues(schema, discriminator)
   const value = valueAt(document, [...place, discriminator])
-  const remedy =
-    (typeof value === 'string' && unsupported[value]) ||
-    `Set it to one of: ${values.map((v) => `"${v}"`).join(', ')}`
   return {
     path: keyPath([...place, discriminator]),
     problem: value === undefined ? 'is missing' : `"${String(value).slice(0, 64)}" is not known`,
-    remedy,
+    remedy: `Set it to one of: ${values.map((v) => `"${v}"`).join(', ')}`,
   }
 }
 
@@ -72,14 +61,6 @@ function wrongValue(issue: z.core.$ZodIssue): ConfigProblem {
   const about = description === undefined ? '' : ` (${description.replace(/^Ours: /, '').replace(/\.$/, '')})`
   const remedy = issue.code === 'custom' ? `See the reference${about}` : `Give ${typeInWords(schema)}${about}`
   return { path: keyPath(issue.path), problem, remedy: sentence(remedy) }
-}
-
-/** `["plugins", 0, "name"]` → `plugins[0].name`. */
-export function keyPath(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((text, step) => {
-    if (typeof step === 'number') return `${text}[${step}]`
-    return text === '' ? String(step) : `${text}.${String(step)}`
-  }, '')
 }
 
 function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {

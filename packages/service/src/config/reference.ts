@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import { configSchema } from './schema.ts'
 import { typeInWords, unwrap } from './schema-walk.ts'
 import { foreignKeys } from './tolerated-keys.ts'
+import { unavailableChoices } from './unavailable.ts'
 
 /** One table of the reference: a section of the file, or one variant of it. */
 interface Section {
@@ -21,7 +22,8 @@ interface Row {
 
 /** The reference of all keys as Markdown; `docs/configuration.md` holds it. */
 export function configurationReference(): string {
-  return `${[introduction, ...sectionsOf(configSchema, '', '').map(sectionText), foreignKeyText()].join('\n\n')}\n`
+  const sections = sectionsOf(configSchema, '', '').map(sectionText)
+  return `${[introduction, ...sections, foreignKeyText(), unavailableText()].join('\n\n')}\n`
 }
 
 const introduction = `# Configuration
@@ -29,7 +31,8 @@ const introduction = `# Configuration
 <!-- Made by \`pnpm docs\` from packages/service/src/config. Do not edit. -->
 
 \`kbs-attest\`, \`kbs-resource\` and \`kbs\` read one file: \`-c\` / \`--config-file <file>\` or env \`KBS_CONFIG_FILE\`; TOML, YAML
-or JSON by extension. Keys and defaults are those of Trustee, so a file of Trustee works; keys marked *ours* are additions.
+or JSON by extension. Keys and defaults are those of Trustee, so a file of Trustee works as far as it asks for what is
+[available](#what-of-trustees-configuration-is-not-available); keys marked *ours* are additions.
 An unknown key or a wrong value stops the start, with the key and the remedy on stderr and exit status 78.
 
 | Environment | Meaning |
@@ -149,6 +152,22 @@ function foreignKeyText(): string {
     '',
     '| Key | Treatment |',
     '|---|---|',
+    ...rows,
+  ].join('\n')
+}
+
+function unavailableText(): string {
+  const rows = unavailableChoices.map(
+    ({ path, values, remedy }) =>
+      `| \`${path}\` | ${values.map((value) => `\`${value}\``).join(', ')} | ${remedy} |`,
+  )
+  return [
+    '## What of Trustee’s configuration is not available',
+    '',
+    'These values are refused at start, whatever other keys go with them. A program in which the section has no effect ignores it with a warning.',
+    '',
+    '| Key | Values | Remedy |',
+    '|---|---|---|',
     ...rows,
   ].join('\n')
 }

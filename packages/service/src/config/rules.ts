@@ -86,8 +86,8 @@ const aclExpressions: Rule = ({ admin }) =>
     }
   })
 
-const uniquePlugins: Rule = ({ plugins }) => {
-  const duplicates = plugins.flatMap((plugin, index) =>
+const uniquePlugins: Rule = ({ plugins }) =>
+  plugins.flatMap((plugin, index) =>
     plugins.findIndex((other) => other.name === plugin.name) < index
       ? [
           problem(
@@ -98,44 +98,12 @@ const uniquePlugins: Rule = ({ plugins }) => {
         ]
       : [],
   )
-  const externals = plugins.flatMap((plugin, index) =>
-    plugin.name === 'external' ? [{ plugin, index }] : [],
-  )
-  const backends = externals.flatMap(({ plugin, index }) =>
-    plugin.backends.flatMap((backend, at) =>
-      plugin.backends.findIndex((other) => other.name === backend.name) < at
-        ? [
-            problem(
-              `plugins[${index}].backends[${at}].name`,
-              'is used twice',
-              'Give every back end its own name',
-            ),
-          ]
-        : [],
-    ),
-  )
-  return [...duplicates, ...backends]
-}
 
-const vaultToken: Rule = ({ plugins }) =>
-  plugins.flatMap((plugin, index) => {
-    if (plugin.name !== 'resource' || plugin.storage_backend_type !== 'Vault') return []
-    if ((plugin.token === undefined) !== (plugin.token_file === undefined)) return []
-    return [
-      problem(
-        `plugins[${index}].token`,
-        'is missing or given twice',
-        'Set exactly one of token and token_file',
-      ),
-    ]
-  })
-
-const passportTrust: Rule = ({ attestation_token: token, attestation_service: service }, program) => {
+const passportTrust: Rule = ({ attestation_token: token }, program) => {
   const trusted =
     token.insecure_header_jwk ||
     token.trusted_certs_paths.length + token.trusted_jwk_sets.length + token.issuers.length > 0
-  const needed = program === 'kbs-resource' || (program === 'kbs' && service.type === 'coco_as_grpc')
-  if (trusted || !needed) return []
+  if (trusted || program !== 'kbs-resource') return []
   return [
     problem(
       'attestation_token',
@@ -145,7 +113,7 @@ const passportTrust: Rule = ({ attestation_token: token, attestation_service: se
   ]
 }
 
-const keySources: Rule = ({ profile, attestation_token: token, admin, attestation_service: service }) => {
+const keySources: Rule = ({ profile, attestation_token: token, admin }) => {
   const sources: [string, string | undefined][] = [
     ...token.trusted_jwk_sets.map((source, i): [string, string] => [
       `attestation_token.trusted_jwk_sets[${i}]`,
@@ -163,9 +131,6 @@ const keySources: Rule = ({ profile, attestation_token: token, admin, attestatio
         [`admin.authentication.bearer_jwt.identity_providers[${i}].jwk_set_uri`, provider.jwk_set_uri],
       ],
     ),
-    ...(service.type === 'intel_ta'
-      ? [['attestation_service.certs_file', service.certs_file] as [string, string]]
-      : []),
   ]
   return sources.flatMap(([path, source]) => {
     if (source === undefined || isAcceptableKeySource(source, profile)) return []
@@ -191,28 +156,9 @@ export function isAcceptableKeySource(source: string, profile: RawConfig['profil
   return scheme === 'https' || (scheme === 'http' && profile === 'development' && isLoopback(hostname))
 }
 
-/** What the schema knows, so that a file of Trustee is understood, but no program of this version serves. */
-const availableToday: Rule = ({ plugins, attestation_service: service }, program) => {
-  const missing = plugins.flatMap((plugin, index) => {
-    if (program === 'kbs-attest') return []
-    if (plugin.name !== 'resource')
-      return [notAvailable(`plugins[${index}].name`, plugin.name, 'Remove the entry')]
-    const backend = plugin.storage_backend_type
-    if (backend === 'KvStorage') return []
-    return [notAvailable(`plugins[${index}].storage_backend_type`, backend, 'Use "KvStorage"')]
-  })
-  if (program === 'kbs-resource' || service.type !== 'coco_as_builtin') return missing
-  const { type } = service.rvps_config
-  if (type === 'BuiltIn') return missing
-  return [...missing, notAvailable('attestation_service.rvps_config.type', type, 'Use "BuiltIn"')]
-}
-
-const notAvailable = (path: string, value: string, remedy: string): ConfigProblem =>
-  problem(path, `"${value}" is not available in this version`, remedy)
-
 /** Verifier settings with which evidence that no vendor vouches for would pass. */
 const vendorTrust: Rule = ({ profile, attestation_service: service }, program) => {
-  if (profile === 'development' || program === 'kbs-resource' || service.type !== 'coco_as_builtin') return []
+  if (profile === 'development' || program === 'kbs-resource') return []
   const { snp_verifier: snp, dcap_verifier: dcap, csv_verifier: csv } = service.verifier_config
   const refused: [boolean, string, string][] = [
     [snp.cert_validity === 'ignore', 'snp_verifier.cert_validity', 'expired certificates would be accepted'],
@@ -259,14 +205,6 @@ const productionOnly: Rule = (config) => {
         `Choose another, ${development}`,
       ),
     ],
-    ...config.plugins.map((plugin, index): [boolean, ConfigProblem] => [
-      plugin.name === 'resource' && plugin.storage_backend_type === 'Vault' && !plugin.verify_ssl,
-      problem(
-        `plugins[${index}].verify_ssl`,
-        'anyone on the way to Vault could read the secrets',
-        `Set ca_certs, ${development}`,
-      ),
-    ]),
   ]
   return refused.filter(([broken]) => broken).map(([, found]) => found)
 }
@@ -278,10 +216,8 @@ const rules: readonly Rule[] = [
   adminSections,
   aclExpressions,
   uniquePlugins,
-  vaultToken,
   passportTrust,
   keySources,
-  availableToday,
   vendorTrust,
   productionOnly,
 ]
@@ -322,7 +258,7 @@ export function riskWarnings(
       'attestation_service has no effect: kbs-resource only verifies passports',
     ],
     [
-      program === 'kbs-attest' && config.plugins.length > 0,
+      program === 'kbs-attest' && 'plugins' in document,
       'plugins have no effect: kbs-attest serves no resources',
     ],
     [
@@ -335,7 +271,6 @@ export function riskWarnings(
     ],
     [
       program !== 'kbs-resource' &&
-        config.attestation_service.type === 'coco_as_builtin' &&
         config.attestation_service.attestation_token_broker.signer?.key_path === undefined &&
         config.state_dir === undefined,
       'attestation_token_broker.signer: the signing key lasts as long as the process; set signer.key_path or state_dir',

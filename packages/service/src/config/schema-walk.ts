@@ -91,13 +91,11 @@ export function typeInWords(schema: z.core.$ZodType): string {
   }
 }
 
-/** Values that the discriminator of a union can have, e.g. the plugin names. */
+/** Values that the discriminator of a union can have, e.g. the kinds of VCEK source. */
 export function discriminatorValues(schema: z.core.$ZodType, discriminator: string): readonly string[] {
   const { definition } = unwrap(schema)
   const values = (definition.options ?? []).flatMap((option): readonly unknown[] => {
-    const inner = unwrap(option)
-    if (inner.definition.type === 'union') return discriminatorValues(option, discriminator)
-    const member = inner.definition.shape?.[discriminator]
+    const member = unwrap(option).definition.shape?.[discriminator]
     return member === undefined ? [] : (unwrap(member).definition.values ?? [])
   })
   return [...new Set(values.map(String))]

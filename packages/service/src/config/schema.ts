@@ -1,4 +1,4 @@
-import { localFsSectionSchema, redisSectionSchema } from '@passport-kbs/storage'
+import { DEFAULT_MAX_SESSIONS, localFsSectionSchema, redisSectionSchema } from '@passport-kbs/storage'
 import { z } from 'zod'
 
 /**
@@ -392,8 +392,6 @@ export const verifierConfigSchema = z.strictObject({
     .describe('Ours: Hygon CSV.'),
 })
 
-const sessionLifetime = () => z.int().min(1).max(1_440).default(5).describe('Session lifetime, in minutes.')
-
 const tokenBrokerSchema = z.strictObject({
   duration_min: count(1, 10_080).default(5).describe('Lifetime of a passport, in minutes.'),
   issuer_name: z
@@ -440,82 +438,25 @@ const tokenBrokerSchema = z.strictObject({
     .describe('Signing key. Absent: a key is made, and kept in `state_dir` if there is one.'),
 })
 
-const rvpsSchema = z.preprocess(
-  (value) => (isPlainObject(value) && !('type' in value) ? { type: 'BuiltIn', ...value } : value),
-  z.discriminatedUnion('type', [
-    z.strictObject({
-      type: z.literal('BuiltIn'),
-      storage_type: storageType()
-        .optional()
-        .describe('Where reference values are kept; default as `storage_backend`.'),
-    }),
-    z.strictObject({
-      type: z.literal('GrpcRemote'),
-      address: z
-        .string()
-        .min(1)
-        .max(1024)
-        .default('127.0.0.1:50003')
-        .describe('Remote reference value service.'),
-    }),
-  ]),
-)
+const rvpsSchema = z.strictObject({
+  type: z.literal('BuiltIn').default('BuiltIn').describe('Reference values are kept by this process.'),
+  storage_type: storageType()
+    .optional()
+    .describe('Where reference values are kept; default as `storage_backend`.'),
+})
 
-const builtInAttestation = z.strictObject({
-  type: z.literal('coco_as_builtin').describe('Evidence is verified in this process.'),
-  timeout: sessionLifetime(),
+export const attestationServiceSchema = z.strictObject({
+  type: spelled(['coco_as_builtin'], { CoCoASBuiltIn: 'coco_as_builtin' })
+    .default('coco_as_builtin')
+    .describe('Evidence is verified in this process.'),
+  timeout: z.int().min(1).max(1_440).default(5).describe('Session lifetime, in minutes.'),
   storage_type: storageType()
     .optional()
     .describe('Where attestation policies are kept; default as `storage_backend`.'),
-  rvps_config: rvpsSchema.prefault({ type: 'BuiltIn' }).describe('Reference values.'),
+  rvps_config: rvpsSchema.prefault({}).describe('Reference values.'),
   attestation_token_broker: tokenBrokerSchema.prefault({}).describe('What passports say and who signs them.'),
   verifier_config: verifierConfigSchema.prefault({}).describe('Verifiers, TEE by TEE.'),
 })
-
-const grpcAttestation = z.strictObject({
-  type: z.literal('coco_as_grpc').describe('Evidence is verified by a remote Confidential Containers AS.'),
-  timeout: sessionLifetime(),
-  as_addr: webAddress().default('http://127.0.0.1:50004').describe('Address of the remote AS.'),
-  pool_size: count(1, 10_000).default(100).describe('Connections to the remote AS.'),
-  ca: filePath().optional().describe('Ours: PEM file with the CA of an https address.'),
-})
-
-const intelAttestation = z
-  .strictObject({
-    type: z.literal('intel_ta').describe('Evidence is verified by Intel Trust Authority.'),
-    timeout: sessionLifetime(),
-    base_url: webAddress().describe('Intel Trust Authority API.'),
-    api_key: z.string().min(1).max(4096).optional().describe('API key.'),
-    api_key_file: filePath().optional().describe('Ours: file with the API key, instead of `api_key`.'),
-    certs_file: webAddress().describe('JWK set of Intel Trust Authority: path, `file://` or `https://`.'),
-    policy_ids: z
-      .array(z.string().min(1).max(256))
-      .max(64)
-      .default([])
-      .describe('Policies to appraise with.'),
-    allow_unmatched_policy: z
-      .boolean()
-      .optional()
-      .describe('Whether an unmatched policy still gives a token.'),
-  })
-  .refine((intel) => (intel.api_key === undefined) !== (intel.api_key_file === undefined), {
-    message: 'set exactly one of api_key and api_key_file',
-  })
-
-const attestationTypeAliases: Record<string, string> = {
-  CoCoASBuiltIn: 'coco_as_builtin',
-  CoCoASGrpc: 'coco_as_grpc',
-  IntelTA: 'intel_ta',
-}
-
-export const attestationServiceSchema = z.preprocess(
-  (value) => {
-    if (!isPlainObject(value)) return value
-    const type = value.type ?? 'coco_as_builtin'
-    return { ...value, type: typeof type === 'string' ? (attestationTypeAliases[type] ?? type) : type }
-  },
-  z.discriminatedUnion('type', [builtInAttestation, grpcAttestation, intelAttestation]),
-)
 
 export const storageBackendSchema = z.strictObject({
   storage_type: storageType().default('Memory').describe('Where everything is kept.'),
@@ -528,102 +469,12 @@ export const storageBackendSchema = z.strictObject({
     .describe('Parameters per storage type; the section of the type in use must exist, and may be empty.'),
 })
 
-const resourcePlugin = z.discriminatedUnion('storage_backend_type', [
-  z.strictObject({
-    name: z.literal('resource'),
-    storage_backend_type: z.literal('KvStorage').describe('Secrets are in `[storage_backend]`.'),
-  }),
-  z.strictObject({
-    name: z.literal('resource'),
-    storage_backend_type: z.literal('Vault').describe('Secrets are in HashiCorp Vault.'),
-    vault_url: webAddress().describe('Address of Vault.'),
-    token: z.string().min(1).max(4096).optional().describe('Vault token.'),
-    token_file: filePath()
-      .optional()
-      .describe('Ours: file with the Vault token, read again when it changes.'),
-    mount_path: z.string().min(1).max(256).default('secret').describe('Mount of the KV engine.'),
-    kv_version: z
-      .union([z.literal(1), z.literal(2)])
-      .default(1)
-      .describe('Ours: version of the KV engine.'),
-    verify_ssl: z
-      .boolean()
-      .default(true)
-      .describe(
-        'Check Vault’s certificate (Trustee’s default is false). `false` needs the development profile.',
-      ),
-    ca_certs: z.array(filePath()).max(16).default([]).describe('PEM files with the CA of Vault.'),
-  }),
-  z.strictObject({
-    name: z.literal('resource'),
-    storage_backend_type: z.literal('AzureKeyVault').describe('Ours: secrets are in Azure Key Vault.'),
-    vault_url: webAddress().describe('Ours: address of the vault, e.g. `https://name.vault.azure.net`.'),
-    tenant_id: z.string().min(1).max(256).optional().describe('Ours: Entra tenant, for a client secret.'),
-    client_id: z
-      .string()
-      .min(1)
-      .max(256)
-      .optional()
-      .describe('Ours: application, or user-assigned identity.'),
-    client_secret_file: filePath()
-      .optional()
-      .describe('Ours: file with the client secret. Absent: managed identity.'),
-  }),
-])
-
-const pluginNameAliases: Record<string, string> = {
-  Sample: 'sample',
-  ResourceStorage: 'resource',
-  ExternalPlugin: 'external',
-  Provisioner: 'provisioner',
-}
-
-const backendAliases: Record<string, string> = {
-  kvstorage: 'KvStorage',
-  vault: 'Vault',
-  azurekeyvault: 'AzureKeyVault',
-  azure_key_vault: 'AzureKeyVault',
-}
-
-/** Trustee's plugin names and back ends in every spelling it takes, before the schema sees them. */
-const canonicalPlugin = (value: unknown): unknown => {
-  if (!isPlainObject(value)) return value
-  const plugin = { ...value }
-  if (typeof plugin.name === 'string') plugin.name = pluginNameAliases[plugin.name] ?? plugin.name
-  const backend = plugin.storage_backend_type
-  if (typeof backend === 'string') plugin.storage_backend_type = backendAliases[backend] ?? backend
-  return plugin
-}
-
-export const pluginSchema = z.preprocess(
-  canonicalPlugin,
-  z.discriminatedUnion('name', [
-    resourcePlugin,
-    z.strictObject({
-      name: z.literal('sample').describe('Answers administrators with a fixed text.'),
-      item: z.string().max(1024).optional().describe('Accepted, not used.'),
-    }),
-    z.strictObject({
-      name: z.literal('external').describe('Plugins behind gRPC.'),
-      backends: z
-        .array(
-          z.strictObject({
-            name: z.string().min(1).max(128).describe('Second path segment.'),
-            endpoint: webAddress().describe('`http://` or `https://` address.'),
-            ca_cert_path: filePath().optional().describe('PEM file with the CA of an https endpoint.'),
-            timeout_ms: milliseconds(1, 60_000).default(10_000).describe('Time limit of a call.'),
-          }),
-        )
-        .min(1)
-        .max(64)
-        .describe('Back ends, with unique names.'),
-    }),
-    z.strictObject({
-      name: z.literal('provisioner').describe('Makes disk keys for virtual machines.'),
-      key_length: count(16, 1024).default(32).describe('Characters of a key.'),
-    }),
-  ]),
-)
+export const pluginSchema = z.strictObject({
+  name: spelled(['resource'], { ResourceStorage: 'resource' }).describe('Secrets, released to passports.'),
+  storage_backend_type: spelled(['KvStorage'], { kvstorage: 'KvStorage' }).describe(
+    'Secrets are in `[storage_backend]`.',
+  ),
+})
 
 export const configSchema = z.strictObject({
   profile: z
@@ -638,6 +489,11 @@ export const configSchema = z.strictObject({
     .describe(
       'Where sessions are kept; default: Redis where `storage_backend` is that, else memory (they hold passports).',
     ),
+  max_sessions: count(1, 10_000_000)
+    .default(DEFAULT_MAX_SESSIONS)
+    .describe(
+      'Ours: handshake sessions that Memory and LocalFs hold at once; beyond that `/auth` answers 503. Redis bounds its memory itself.',
+    ),
   log_level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .optional()
@@ -645,9 +501,7 @@ export const configSchema = z.strictObject({
   http_server: httpServerSchema.prefault({}).describe('Listeners and their limits.'),
   admin: adminSchema.prefault({}).describe('Administrators.'),
   attestation_token: attestationTokenSchema.prefault({}).describe('Which passports are accepted.'),
-  attestation_service: attestationServiceSchema
-    .prefault({ type: 'coco_as_builtin' })
-    .describe('How evidence is verified.'),
+  attestation_service: attestationServiceSchema.prefault({}).describe('How evidence is verified.'),
   storage_backend: storageBackendSchema.prefault({}).describe('Storage.'),
   plugins: z.array(pluginSchema).max(64).default([]).describe('What is served under `/kbs/v0/<name>`.'),
   policy: z

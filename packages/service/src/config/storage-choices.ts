@@ -27,15 +27,13 @@ export function chooseStorage(
     }
   }
   const main = config.storage_backend.storage_type
-  const service = config.attestation_service
-  const builtIn = service.type === 'coco_as_builtin' ? service : undefined
-  const rvps = builtIn?.rvps_config
+  const { attestation_service: service } = config
   const choices: StorageChoices = {
     data: choose(main),
     // sessions hold passports, which need not be on a disk
     sessions: choose(config.session_storage_type ?? (main === 'Redis' ? 'Redis' : 'Memory')),
-    attestationPolicies: choose(builtIn?.storage_type ?? main),
-    referenceValues: choose((rvps?.type === 'BuiltIn' ? rvps.storage_type : undefined) ?? main),
+    attestationPolicies: choose(service.storage_type ?? main),
+    referenceValues: choose(service.rvps_config.storage_type ?? main),
   }
   return { choices: problems.length === 0 ? choices : undefined, problems }
 }

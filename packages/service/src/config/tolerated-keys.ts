@@ -1,5 +1,5 @@
 import type { ConfigProblem } from './config-error.ts'
-import { isPlainObject } from './schema.ts'
+import { occurrences } from './occurrences.ts'
 
 /** What to do with a key that Trustee, or an older Trustee, knows and we do not. */
 interface ForeignKey {
@@ -49,7 +49,6 @@ export const foreignKeys: readonly ForeignKey[] = [
     harmless: false,
   },
   { path: 'policy_engine', ignored: 'the resource policy is in storage; upload it' },
-  { path: 'plugins.*.backends.*.tls_mode', ignored: 'the scheme of "endpoint" decides' },
   { path: 'storage_backend.backends.local_json', ignored: 'this storage type is not available' },
   { path: 'storage_backend.backends.postgres', ignored: 'this storage type is not available' },
   { path: 'admin.type', refused: 'write authorization_mode' },
@@ -66,7 +65,10 @@ export const foreignKeys: readonly ForeignKey[] = [
   },
   { path: 'http_server.auth_public_key', refused: 'administrators are configured under [admin]' },
   { path: 'as_config', refused: 'the section is [attestation_service]' },
-  { path: 'grpc_config', refused: 'the section is [attestation_service] with type = "coco_as_grpc"' },
+  {
+    path: 'grpc_config',
+    refused: 'a remote attestation service is not available in this version: use [attestation_service]',
+  },
   { path: 'repository_config', refused: 'the section is [[plugins]] with name = "resource"' },
 ]
 
@@ -78,7 +80,7 @@ export function removeForeignKeys(document: Record<string, unknown>): {
   const warnings: string[] = []
   const problems: ConfigProblem[] = []
   for (const key of foreignKeys) {
-    for (const found of occurrences(document, key.path.split('.'), '')) {
+    for (const found of occurrences(document, key.path)) {
       const value = found.parent[found.name]
       Reflect.deleteProperty(found.parent, found.name)
       const acceptable = key.ignored !== undefined && (key.refused === undefined || value === key.harmless)
@@ -92,25 +94,6 @@ export function removeForeignKeys(document: Record<string, unknown>): {
     }
   }
   return { warnings, problems }
-}
-
-interface Occurrence {
-  readonly parent: Record<string, unknown>
-  readonly name: string
-  readonly path: string
-}
-
-function occurrences(node: unknown, steps: readonly string[], path: string): readonly Occurrence[] {
-  const [step, ...rest] = steps
-  if (step === undefined) return []
-  if (step === '*') {
-    return Array.isArray(node)
-      ? node.flatMap((item, index) => occurrences(item, rest, `${path}[${index}]`))
-      : []
-  }
-  if (!isPlainObject(node) || !Object.hasOwn(node, step)) return []
-  const here = path === '' ? step : `${path}.${step}`
-  return rest.length === 0 ? [{ parent: node, name: step, path: here }] : occurrences(node[step], rest, here)
 }
 
 export function sentence(text: string): string {

@@ -91,7 +91,7 @@ describe('the passport quick start of spec 01 §10', () => {
     expect(config.httpServer.sockets).toEqual(['127.0.0.1:50001'])
     expect(config.httpServer.payloadRequestSize).toBe(2)
     const service = config.attestationService
-    if (service.type !== 'coco_as_builtin') throw new Error('wrong type')
+    expect(service.type).toBe('coco_as_builtin')
     expect(service.attestationTokenBroker.signer).toEqual({
       keyPath: 'work/token.key',
       certPath: 'work/token-cert-chain.pem',
@@ -207,8 +207,7 @@ type = "CoCoASBuiltIn"
 vcek_sources = [{ type = "KDS", url = "https://x" }]
 [[plugins]]
 name = "resource"
-storage_backend_type = "Vault"
-vault_url = "https://vault"
+storage_backend_type = "KvStorage"
 tokn = "t"
 `).map(({ path }) => path)
     expect(paths).toContain('attestation_service.verifier_config.snp_verifier.vcek_sources[0].url')
@@ -232,20 +231,9 @@ tokn = "t"
   })
 
   it.each([
-    ['[[plugins]]\nname = "pkcs11"\n', 'plugins[0].name', /back end of "external"/],
-    ['[[plugins]]\nname = "Pkcs11"\n', 'plugins[0].name', /back end of "external"/],
-    ['[[plugins]]\nname = "nonsense"\n', 'plugins[0].name', /"resource", "sample"/],
-    [
-      '[[plugins]]\nname = "resource"\nstorage_backend_type = "aws"\n',
-      'plugins[0].storage_backend_type',
-      /use KvStorage/,
-    ],
-    [
-      '[[plugins]]\nname = "resource"\n',
-      'plugins[0].storage_backend_type',
-      /"KvStorage", "Vault", "AzureKeyVault"/,
-    ],
-    ['[attestation_service]\ntype = "other"\n', 'attestation_service.type', /coco_as_grpc/],
+    ['[[plugins]]\nname = "nonsense"\n', 'plugins[0].name', /"resource"/],
+    ['[[plugins]]\nname = "resource"\n', 'plugins[0].storage_backend_type', /"KvStorage"/],
+    ['[attestation_service]\ntype = "other"\n', 'attestation_service.type', /"coco_as_builtin"/],
   ])('names what is supported: %j', (toml, path, remedy) => {
     const problem = problemsOf(minimal + toml).find((p) => p.path === path)
     expect(problem?.remedy).toMatch(remedy)
@@ -296,7 +284,7 @@ describe('aliases', () => {
   it('are taken in every spelling of Trustee', () => {
     const config = parse(`${trusting}
 [attestation_service]
-type = "CoCoASGrpc"
+type = "CoCoASBuiltIn"
 [storage_backend]
 storage_type = "local_fs"
 [storage_backend.backends.local_fs]
@@ -304,7 +292,7 @@ storage_type = "local_fs"
 name = "ResourceStorage"
 storage_backend_type = "kvstorage"
 `)
-    expect(config.attestationService.type).toBe('coco_as_grpc')
+    expect(config.attestationService.type).toBe('coco_as_builtin')
     expect(config.storage.data).toEqual({
       type: 'LocalFs',
       dirPath: '/opt/confidential-containers/storage/local_fs',
@@ -323,30 +311,74 @@ allow_ml_kem = true
 })
 
 describe('what Trustee has and this version has not', () => {
+  const intel =
+    'type = "intel_ta"\nbase_url = "https://ita"\napi_key = "k"\ncerts_file = "https://portal"\npolicy_ids = ["p"]\n'
+
   it.each([
-    ['[[plugins]]\nname = "Sample"\n', 'plugins[0].name'],
-    ['[[plugins]]\nname = "provisioner"\n', 'plugins[0].name'],
+    [`[attestation_service]\n${intel}`, 'attestation_service.type', '"intel_ta"', /coco_as_builtin/],
+    [
+      '[attestation_service]\ntype = "CoCoASGrpc"\nas_addr = "http://as"\npool_size = 9\n',
+      'attestation_service.type',
+      '"CoCoASGrpc"',
+      /coco_as_builtin/,
+    ],
+    [
+      '[attestation_service.rvps_config]\ntype = "GrpcRemote"\naddress = "rvps:1"\n',
+      'attestation_service.rvps_config.type',
+      '"GrpcRemote"',
+      /BuiltIn/,
+    ],
+    ['[[plugins]]\nname = "Sample"\nitem = "x"\n', 'plugins[0].name', '"Sample"', /Remove the entry/],
+    ['[[plugins]]\nname = "provisioner"\nkey_length = 8\n', 'plugins[0].name', '"provisioner"', /Remove/],
     [
       '[[plugins]]\nname = "external"\nbackends = [{ name = "e", endpoint = "http://e", tls_mode = "x" }]\n',
       'plugins[0].name',
+      '"external"',
+      /Remove/,
     ],
+    ['[[plugins]]\nname = "Pkcs11"\nmodule = "/p.so"\n', 'plugins[0].name', '"Pkcs11"', /Remove/],
     [
       '[[plugins]]\nname = "resource"\nstorage_backend_type = "vault"\nvault_url = "https://v"\ntoken = "t"\n',
       'plugins[0].storage_backend_type',
+      '"vault"',
+      /KvStorage/,
     ],
-    ['[attestation_service.rvps_config]\ntype = "GrpcRemote"\n', 'attestation_service.rvps_config.type'],
-  ])('is refused rather than ignored: %j', (toml, path) => {
-    expect(problemsOf(minimal + toml)).toContainEqual(
-      expect.objectContaining({ path, problem: expect.stringMatching(/is not available in this version/) }),
-    )
+    [
+      '[[plugins]]\nname = "resource"\nstorage_backend_type = "aws"\n',
+      'plugins[0].storage_backend_type',
+      '"aws"',
+      /KvStorage/,
+    ],
+    [
+      '[storage_backend]\nstorage_type = "postgres"\n',
+      'storage_backend.storage_type',
+      '"postgres"',
+      /"Memory", "LocalFs" or "Redis"/,
+    ],
+  ])('is refused by name, with one problem: %j', (toml, path, value, remedy) => {
+    const [problem, ...others] = problemsOf(minimal + toml)
+    expect(problem).toEqual({
+      path,
+      problem: `${value} is not available in this version`,
+      remedy: expect.stringMatching(remedy),
+    })
+    expect(others).toEqual([])
   })
 
-  it('is not looked at by a program that it does not concern', () => {
-    expect(parse(`${minimal}[[plugins]]\nname = "sample"\n`, 'kbs-attest').warnings.join()).toMatch(
-      /plugins have no effect/,
-    )
-    const rvps = `${trusting}[attestation_service.rvps_config]\ntype = "GrpcRemote"\n`
-    expect(parse(rvps, 'kbs-resource').warnings.join()).toMatch(/attestation_service has no effect/)
+  it('does not hide what else is wrong', () => {
+    const toml = `${minimal}foo = 1\n[[plugins]]\nname = "sample"\nitem = "x"\n[[plugins]]\nname = "resource"\n`
+    expect(problemsOf(toml).map(({ path }) => path)).toEqual([
+      'plugins[0].name',
+      'http_server.foo',
+      'plugins[1].storage_backend_type',
+    ])
+  })
+
+  it('is ignored by a program in which the section has no effect', () => {
+    const plugin = `${minimal}[[plugins]]\nname = "sample"\n`
+    expect(parse(plugin, 'kbs-attest').warnings.join()).toMatch(/plugins have no effect/)
+    const service = `${trusting}[attestation_service]\n${intel}`
+    expect(parse(service, 'kbs-resource').warnings.join()).toMatch(/attestation_service has no effect/)
   })
 })
 
@@ -364,10 +396,10 @@ describe('storage', () => {
     expect(storage.referenceValues).toEqual(storage.data)
   })
 
-  it('refuses types that are not available', () => {
-    expect(problemsOf(`${minimal}[storage_backend]\nstorage_type = "postgres"\n`)[0]?.remedy).toMatch(
-      /"Memory", "LocalFs", "Redis"/,
-    )
+  it('holds as many sessions as max_sessions says', () => {
+    expect(parse(minimal).maxSessions).toBe(100_000)
+    expect(parse(`max_sessions = 7\n${minimal}`).maxSessions).toBe(7)
+    expect(problemsOf(`max_sessions = 0\n${minimal}`)[0]).toMatchObject({ path: 'max_sessions' })
   })
 })
 
@@ -391,8 +423,11 @@ describe('rules between keys', () => {
       'kbs',
     ],
     [minimal, 'attestation_token', 'kbs-resource'],
-    [`${minimal}[attestation_service]\ntype = "coco_as_grpc"\n`, 'attestation_token', 'kbs'],
-    [`${minimal}[[plugins]]\nname="sample"\n[[plugins]]\nname="Sample"\n`, 'plugins[1].name', 'kbs'],
+    [
+      `${minimal}${'[[plugins]]\nname="resource"\nstorage_backend_type="KvStorage"\n'.repeat(2)}`,
+      'plugins[1].name',
+      'kbs',
+    ],
     [
       `${minimal}[attestation_token]\ntrusted_jwk_sets = ["http://10.0.0.1/jwks"]\n`,
       'attestation_token.trusted_jwk_sets[0]',
@@ -412,13 +447,8 @@ describe('rules between keys', () => {
     expect(problemsOf(toml, program).map((problem) => problem.path)).toContain(path)
   })
 
-  it('lets kbs trust its own signer, and Intel’s keys for the tokens that Intel makes for it', () => {
+  it('lets kbs trust its own signer', () => {
     expect(parse(minimal, 'kbs').attestationToken.trustedJwkSets).toEqual([])
-    const intel = parse(
-      `${minimal}[attestation_service]\ntype = "intel_ta"\nbase_url = "https://ita"\napi_key = "k"\ncerts_file = "https://portal"\n`,
-      'kbs',
-    )
-    expect(intel.attestationToken.trustedJwkSets).toEqual(['https://portal'])
   })
 })
 
