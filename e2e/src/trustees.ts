@@ -60,20 +60,20 @@ export async function startTrustee1(options: { readonly tls?: TestIdentity } = {
 
 /**
  * Sets up a secret owner: Redis, and a KBS2.
- * @param attestationToken whose passports it accepts.
+ * @param attestationToken the section `[attestation_token]`: whose passports it accepts.
  */
 export async function startTrustee2(
-  attestationToken: ConfigTable | ((organisation: Organisation) => Promise<ConfigTable>),
+  attestationToken: (organisation: Organisation) => Promise<ConfigTable>,
+  options: { readonly profile?: 'production' | 'development' } = {},
 ): Promise<Trustee2> {
   const organisation = await createOrganisation('trustee-2')
   const redis = await organisation.startRedis()
   const config: ConfigTable = {
     // a production KBS2 refuses what a development KBS1 has minted
-    profile: 'development',
+    profile: options.profile ?? 'development',
     http_server: plainHttp,
     admin: organisation.admin.config,
-    attestation_token:
-      typeof attestationToken === 'function' ? await attestationToken(organisation) : attestationToken,
+    attestation_token: await attestationToken(organisation),
     storage_backend: redis.config,
     plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
   }
