@@ -41,6 +41,7 @@ export {
 export { bodyLimit } from './http/body-limit.ts'
 export { createProxyTrust, type ProxyTrust } from './http/client-address.ts'
 export { concurrencyLimit } from './http/concurrency-limit.ts'
+export { type ConnectionServer, createConnectionServer } from './http/connection-server.ts'
 export {
   emptyAnswer,
   jsonAnswer,

@@ -31,7 +31,7 @@ export function startupRefusal(error: unknown): string {
  * second signal, or 5 s beyond the grace time, ends the process at once.
  */
 export async function runUntilSignal(
-  server: HttpServer,
+  server: Pick<HttpServer, 'close'>,
   options: {
     readonly logger: Logger
     readonly graceMs: number

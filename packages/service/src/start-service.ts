@@ -2,7 +2,7 @@ import type { DestinationStream } from 'pino'
 import { type AdminGuard, createAdminGuard } from './admin/admin-guard.ts'
 import type { Config, Program } from './config/config.ts'
 import { type Environment, loadConfig } from './config/load.ts'
-import { createHttpServer, type FetchApp } from './http/server.ts'
+import { createHttpServer, type FetchApp, type HttpServer } from './http/server.ts'
 import { exitWithConfigError, runUntilSignal } from './lifecycle.ts'
 import { type Audit, createAudit } from './observability/audit.ts'
 import { createLogger, type Logger } from './observability/logger.ts'
@@ -21,6 +21,10 @@ export interface OpenService {
   /** @param isDraining true once the process has been told to stop; then readiness is false. */
   readonly app: (isDraining: () => boolean) => FetchApp
   readonly close: () => Promise<void>
+  /** Ends what the program listens on besides, in step with its app. @param graceMs for what is under way. */
+  readonly drain?: (graceMs: number) => Promise<void>
+  /** PEM certificates of a CA whose clients may show a certificate. */
+  readonly clientCa?: string | undefined
 }
 
 export interface ServiceOptions {
@@ -71,8 +75,10 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   }
   let draining = () => false
   const app = service.app(() => draining())
-  const server = await createHttpServer({ app, httpServer: config.httpServer, logger }).catch(
+  const { clientCa } = service
+  const server = await createHttpServer({ app, httpServer: config.httpServer, logger, clientCa }).catch(
     async (error) => {
+      await service.drain?.(0)
       await onClose()
       throw error
     },
@@ -83,14 +89,17 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     'listening',
   )
   const graceMs = config.httpServer.drainTimeoutMs
+  const close: HttpServer['close'] = async () => {
+    await Promise.all([server.close({ graceMs }), service.drain?.(graceMs)])
+  }
   return {
     urls: server.urls,
     logger,
     async close() {
-      await server.close({ graceMs })
+      await close()
       await onClose()
     },
-    untilSignal: () => runUntilSignal(server, { logger, graceMs, onClose }),
+    untilSignal: () => runUntilSignal({ close }, { logger, graceMs, onClose }),
   }
 }
 

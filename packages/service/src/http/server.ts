@@ -5,17 +5,23 @@ import {
   type ServerOptions,
   type ServerResponse,
 } from 'node:http'
-import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:https'
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server'
 import { problems } from '@passport-kbs/protocol'
 import type { Logger } from 'pino'
 import type { HttpServerConfig } from '../config/config.ts'
-import { splitSocket } from '../config/rules.ts'
 import { problemOf, problemResponse } from './answers.ts'
 import { answerBrokenRequests, headProblem, refuse } from './broken-requests.ts'
-import { createProxyTrust, type ProxyTrust } from './client-address.ts'
-import { readTlsMaterial, tlsParameters } from './tls.ts'
+import { createProxyTrust } from './client-address.ts'
+import {
+  clientCertificates,
+  listen,
+  secureContext,
+  urlOf,
+  watchCertificates,
+  watchConnections,
+} from './listening.ts'
+import { readTlsMaterial } from './tls.ts'
 
 /** Header fields of a request; Trustee takes 96. */
 const maxHeaders = 128
@@ -49,22 +55,23 @@ export async function createHttpServer(options: {
   readonly logger: Logger
   /** Interval at which the certificate files are looked at. */
   readonly certificateCheckMs?: number
+  /** PEM certificates; clients are asked for a certificate of one of them, and the app sees whether they have it. */
+  readonly clientCa?: string | undefined
 }): Promise<HttpServer> {
-  const { app, httpServer, logger } = options
+  const { app, httpServer, logger, clientCa } = options
   let draining = false
   const servers = await makeServers(
     httpServer,
     listener(app, httpServer, logger, () => draining),
+    clientCa,
   )
   const proxies = createProxyTrust(httpServer.trustedProxies)
   for (const server of servers) answerBrokenRequests(server, logger)
   const connections = servers.map((server) => watchConnections(server, httpServer, proxies))
-  const certificates = await watchCertificates(
-    servers,
-    httpServer,
-    logger,
-    options.certificateCheckMs ?? certificateCheckMs,
-  )
+  const certificates = await watchCertificates(servers, httpServer, logger, {
+    intervalMs: options.certificateCheckMs ?? certificateCheckMs,
+    clientCa,
+  })
   try {
     await Promise.all(servers.map((server, index) => listen(server, httpServer.sockets[index] ?? '')))
   } catch (error) {
@@ -92,7 +99,11 @@ export async function createHttpServer(options: {
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
-async function makeServers(config: HttpServerConfig, onRequest: Listener): Promise<readonly Server[]> {
+async function makeServers(
+  config: HttpServerConfig,
+  onRequest: Listener,
+  clientCa: string | undefined,
+): Promise<readonly Server[]> {
   const limits: ServerOptions = {
     maxHeaderSize: config.maxHeaderBytes,
     headersTimeout: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
@@ -105,13 +116,11 @@ async function makeServers(config: HttpServerConfig, onRequest: Listener): Promi
   }
   if (config.insecureHttp)
     return config.sockets.map(() => prepared(createServer(limits, onRequest), config, onRequest))
-  const { key, cert } = await readTlsMaterial(config)
   const handshakeTimeout = config.headerTimeoutMs
   const secure = {
     ...limits,
-    ...tlsParameters(config),
-    key,
-    cert,
+    ...secureContext(config, await readTlsMaterial(config), clientCa),
+    ...clientCertificates(clientCa),
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout,
   }
@@ -156,84 +165,6 @@ function listener(
       return refuse(outgoing, problems.payloadTooLarge(), logger)
     void answer(incoming, outgoing)
   }
-}
-
-/** The connections of a server, TLS handshakes under way included, which node's own list does not have. */
-interface Connections {
-  /** Destroys all that are open, and all that come. */
-  cut(): void
-}
-
-/** Limits the connections of one client at once; a trusted proxy speaks for many. */
-function watchConnections(server: Server, config: HttpServerConfig, proxies: ProxyTrust): Connections {
-  const open = new Set<Socket>()
-  const perClient = new Map<string, number>()
-  let isCut = false
-  server.on('connection', (socket: Socket) => {
-    const client = proxies.clientAddress(socket.remoteAddress, undefined)
-    const count = (perClient.get(client) ?? 0) + 1
-    if (isCut || (count > config.maxConnectionsPerClient && !proxies.isTrusted(client))) {
-      socket.destroy()
-      return
-    }
-    open.add(socket)
-    perClient.set(client, count)
-    socket.once('close', () => {
-      open.delete(socket)
-      const left = (perClient.get(client) ?? 1) - 1
-      if (left === 0) perClient.delete(client)
-      else perClient.set(client, left)
-    })
-  })
-  return {
-    cut() {
-      isCut = true
-      for (const socket of open) socket.destroy()
-    },
-  }
-}
-
-/** Takes a changed certificate into use without a restart. Files are compared, not watched: mounts swap links. */
-async function watchCertificates(
-  servers: readonly Server[],
-  config: HttpServerConfig,
-  logger: Logger,
-  intervalMs: number,
-): Promise<{ check(): Promise<void>; stop(): void }> {
-  if (config.insecureHttp) return { check: async () => {}, stop: () => {} }
-  let inUse = await readTlsMaterial(config)
-  const check = async () => {
-    try {
-      const found = await readTlsMaterial(config)
-      if (found.digest === inUse.digest) return
-      for (const server of servers) {
-        if (server instanceof TlsServer)
-          server.setSecureContext({ ...tlsParameters(config), key: found.key, cert: found.cert })
-      }
-      inUse = found
-      logger.info({ validTo: found.validTo }, 'TLS certificate taken into use')
-    } catch (err) {
-      logger.error({ err }, 'changed TLS certificate cannot be used; the former stays in use')
-    }
-  }
-  const timer = setInterval(() => void check(), intervalMs).unref()
-  return { check, stop: () => clearInterval(timer) }
-}
-
-function listen(server: Server, socket: string): Promise<void> {
-  const { host, port } = splitSocket(socket)
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ host, port }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-function urlOf(server: Server, insecure: boolean): string {
-  const { address, family, port } = server.address() as AddressInfo
-  return `${insecure ? 'http' : 'https'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
 /** Resolves when the last connection has ended; a kept one ends as soon as its answer has been sent. */
