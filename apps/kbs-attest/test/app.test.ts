@@ -1,7 +1,8 @@
 import type { Verifier } from '@passport-kbs/tee-evidence'
 import { describe, expect, it } from 'vitest'
-import { attestation, authBody, authenticate, expectProblem, openTestKbs, text } from './fixtures.ts'
+import { attestation, authBody, authenticate, openTestKbs, text } from './fixtures.ts'
 import { listen, type Sent, send } from './listener.ts'
+import { expectProblem } from './problem.ts'
 
 /** KBS1 behind a real listener. */
 async function serve(options: Parameters<typeof openTestKbs>[0] = {}) {

@@ -1,7 +1,3 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createAttestationService } from '@passport-kbs/attestation-service'
 import {
   deviceRuntimeData,
@@ -12,7 +8,6 @@ import {
   jsonObject,
   parseJson,
   primaryRuntimeData,
-  problemTypePrefix,
   runtimeDataDigest,
   stringifyJson,
   type Tee,
@@ -28,7 +23,6 @@ import {
 } from '@passport-kbs/service'
 import { openSessionStore, openStorage, type StorageConfig } from '@passport-kbs/storage'
 import { createSampleDeviceVerifier, createSampleVerifier, type Verifier } from '@passport-kbs/tee-evidence'
-import { SignJWT } from 'jose'
 import { expect } from 'vitest'
 import { type AttestDeps, createApp } from '../src/app.ts'
 
@@ -178,45 +172,4 @@ export function claimsOf(token: string): JsonObject {
 export async function tokenOf(answer: Response): Promise<string> {
   expect(answer.status).toBe(200)
   return ((await answer.json()) as { token: string }).token
-}
-
-/** Every refusal is an error body with the request id that the operator's log has (spec 01 §1.3). */
-export async function expectProblem(
-  answer: Response,
-  status: number,
-  type: string,
-  detail?: string | RegExp,
-) {
-  const body = (await answer.json()) as Record<string, string>
-  expect({ status: answer.status, type: body.type }).toEqual({ status, type: `${problemTypePrefix}${type}` })
-  expect(answer.headers.get('content-type')).toBe('application/json')
-  expect(answer.headers.get('cache-control')).toBe('no-store')
-  expect(body.instance).toBe(`urn:uuid:${answer.headers.get('x-request-id')}`)
-  if (typeof detail === 'string') expect(body.detail).toBe(detail)
-  else if (detail) expect(`${body.detail} | ${body.reason ?? ''}`).toMatch(detail)
-  return body
-}
-
-/** An administration with one Ed25519 key whose role `admin` may use `allowedEndpoints`. */
-export async function administration(allowedEndpoints = '^/kbs/v0/.+$') {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  const path = join(await mkdtemp(join(tmpdir(), 'kbs-admin-')), 'admin.pub')
-  await writeFile(path, publicKey.export({ type: 'spki', format: 'pem' }))
-  return {
-    config: {
-      authorization_mode: 'AuthenticatedAuthorization',
-      authentication: { bearer_jwt: { identity_providers: [{ public_key_uri: path }] } },
-      authorization: { regex_acl: { acls: [{ role: 'admin', allowed_endpoints: allowedEndpoints }] } },
-    },
-    bearer: (role = 'admin', key: KeyObject = privateKey) => adminBearer(role, key),
-    strangerBearer: () => adminBearer('admin', generateKeyPairSync('ed25519').privateKey),
-  }
-}
-
-async function adminBearer(role: string, key: KeyObject): Promise<{ authorization: string }> {
-  const token = await new SignJWT({ role, sub: 'alice' })
-    .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' })
-    .setExpirationTime('2h')
-    .sign(key)
-  return { authorization: `Bearer ${token}` }
 }

@@ -5,13 +5,13 @@ import {
   attestation,
   authBody,
   authenticate,
-  expectProblem,
   openTestKbs,
   smallPolicy,
   type TestKbs,
   text,
   tokenOf,
 } from './fixtures.ts'
+import { expectProblem } from './problem.ts'
 
 const hasRedis = redisAvailable()
 if (!hasRedis) console.warn('redis-server is not installed: KBS1 is not tested with a Redis that goes down')

@@ -1,7 +1,8 @@
 import { presets } from '@passport-kbs/policy'
 import { describe, expect, it } from 'vitest'
 import { listen, type Sent, send } from '../../kbs-attest/test/listener.ts'
-import { affirmingClaims, expectProblem, opened, openTestKbs, passport, utf8 } from './fixtures.ts'
+import { expectProblem } from '../../kbs-attest/test/problem.ts'
+import { affirmingClaims, opened, openTestKbs, passport, utf8 } from './fixtures.ts'
 
 /** KBS2 behind a real listener, with the secret `a/b/c` and files beside it that nobody may reach. */
 async function serve(options: Parameters<typeof openTestKbs>[0] = {}) {

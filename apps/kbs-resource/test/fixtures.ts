@@ -10,7 +10,6 @@ import {
   openWithTeeKey,
   parseJson,
   parseJweResponse,
-  problemTypePrefix,
   type TeePrivateKey,
 } from '@passport-kbs/protocol'
 import {
@@ -145,44 +144,3 @@ export async function opened(answer: Response, key: TeePrivateKey = teeKey): Pro
 }
 
 export const utf8 = (text: string): Uint8Array => encodeUtf8(text)
-
-/** Every refusal is an error body with the request id that the operator's log has (spec 01 §1.3). */
-export async function expectProblem(
-  answer: Response,
-  status: number,
-  type: string,
-  detail?: string | RegExp,
-) {
-  const body = (await answer.json()) as Record<string, string>
-  expect({ status: answer.status, type: body.type }).toEqual({ status, type: `${problemTypePrefix}${type}` })
-  expect(answer.headers.get('content-type')).toBe('application/json')
-  expect(answer.headers.get('cache-control')).toBe('no-store')
-  expect(body.instance).toBe(`urn:uuid:${answer.headers.get('x-request-id')}`)
-  if (typeof detail === 'string') expect(body.detail).toBe(detail)
-  else if (detail) expect(`${body.detail} | ${body.reason ?? ''}`).toMatch(detail)
-  return body
-}
-
-/** An administration with one Ed25519 key whose role `admin` may use `allowedEndpoints`. */
-export async function administration(allowedEndpoints = '^/kbs/v0/.+$') {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
-  const provider = { public_key_uri: await temporaryFile('admin.pub', pem) }
-  return {
-    config: {
-      authorization_mode: 'AuthenticatedAuthorization',
-      authentication: { bearer_jwt: { identity_providers: [provider] } },
-      authorization: { regex_acl: { acls: [{ role: 'admin', allowed_endpoints: allowedEndpoints }] } },
-    },
-    bearer: (role = 'admin') => adminBearer(role, privateKey),
-    strangerBearer: () => adminBearer('admin', generateKeyPairSync('ed25519').privateKey),
-  }
-}
-
-async function adminBearer(role: string, key: KeyObject): Promise<{ authorization: string }> {
-  const token = await new SignJWT({ role, sub: 'alice' })
-    .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' })
-    .setExpirationTime('2h')
-    .sign(key)
-  return { authorization: `Bearer ${token}` }
-}

@@ -2,7 +2,8 @@ import { presets } from '@passport-kbs/policy'
 import { redisSectionSchema, type StorageConfig } from '@passport-kbs/storage'
 import { type RedisServer, redisAvailable, startRedis } from '@passport-kbs/testing/redis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { expectProblem, opened, openTestKbs, passport, type TestKbs, utf8 } from './fixtures.ts'
+import { expectProblem } from '../../kbs-attest/test/problem.ts'
+import { opened, openTestKbs, passport, type TestKbs, utf8 } from './fixtures.ts'
 
 const hasRedis = redisAvailable()
 if (!hasRedis) console.warn('redis-server is not installed: KBS2 is not tested with a Redis that goes down')

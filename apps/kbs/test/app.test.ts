@@ -1,8 +1,9 @@
 import { createGuest, type Fetch, getResourceWithPassport, sampleAttester } from '@passport-kbs/guest-client'
 import { openWithTeeKey, parseJson, parseJweResponse } from '@passport-kbs/protocol'
 import { describe, expect, it } from 'vitest'
+import { expectProblem } from '../../kbs-attest/test/problem.ts'
 import type { Halves } from '../src/app.ts'
-import { expectProblem, secret, serve } from './fixtures.ts'
+import { secret, serve } from './fixtures.ts'
 
 const path = '/kbs/v0/resource/a/b/c'
 

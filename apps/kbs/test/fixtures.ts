@@ -1,6 +1,5 @@
 import { openAttestDeps, sessionPassport } from '@passport-kbs/app-kbs-attest'
 import { openResourceDeps } from '@passport-kbs/app-kbs-resource'
-import { problemTypePrefix } from '@passport-kbs/protocol'
 import {
   type AuditRecord,
   createAdminGuard,
@@ -10,7 +9,7 @@ import {
   parseConfig,
   type SharedDeps,
 } from '@passport-kbs/service'
-import { expect, onTestFinished } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { listen, type Sent, send } from '../../kbs-attest/test/listener.ts'
 import { createApp, type Halves } from '../src/app.ts'
 
@@ -72,11 +71,4 @@ export async function serve(change: (halves: Halves) => Halves = (halves) => hal
     log: () => lines.join(''),
     ask: (target: string, sent?: Sent) => send(url, target, sent),
   }
-}
-
-/** Every refusal is an error body (spec 01 §1.3). */
-export async function expectProblem(answer: Response, status: number, type: string) {
-  const body = (await answer.json()) as Record<string, string>
-  expect({ status: answer.status, type: body.type }).toEqual({ status, type: `${problemTypePrefix}${type}` })
-  return body
 }

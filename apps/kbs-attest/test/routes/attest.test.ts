@@ -11,7 +11,6 @@ import {
   authenticate,
   claimsOf,
   cookieOf,
-  expectProblem,
   openTestKbs,
   smallPolicy,
   type TestKbs,
@@ -19,6 +18,7 @@ import {
   text,
   tokenOf,
 } from '../fixtures.ts'
+import { expectProblem } from '../problem.ts'
 
 const attest = '/kbs/v0/attest'
 const refused = 'Attestation error: RCAR handshake Attest failed'

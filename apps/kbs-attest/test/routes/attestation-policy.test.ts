@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest'
+import { administration } from '../administration.ts'
 import {
-  administration,
   attestation,
   authenticate,
   claimsOf,
-  expectProblem,
   openTestKbs,
   smallPolicy,
   type TestKbs,
   text,
   tokenOf,
 } from '../fixtures.ts'
+import { expectProblem } from '../problem.ts'
 
 const path = '/kbs/v0/attestation-policy'
 const refused = 'Attestation error: Set Attestation Policy failed'

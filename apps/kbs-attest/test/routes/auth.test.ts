@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { authBody, authenticate, cookieOf, expectProblem, openTestKbs } from '../fixtures.ts'
+import { authBody, authenticate, cookieOf, openTestKbs } from '../fixtures.ts'
+import { expectProblem } from '../problem.ts'
 
 const authFailed = 'Attestation error: RCAR handshake Auth failed: '
 

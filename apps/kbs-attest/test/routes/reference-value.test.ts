@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { administration, expectProblem, openTestKbs } from '../fixtures.ts'
+import { administration } from '../administration.ts'
+import { openTestKbs } from '../fixtures.ts'
+import { expectProblem } from '../problem.ts'
 
 const path = '/kbs/v0/reference-value'
 const message = (values: unknown, more: object = {}) => {

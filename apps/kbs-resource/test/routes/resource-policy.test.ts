@@ -1,6 +1,8 @@
 import { presets } from '@passport-kbs/policy'
 import { describe, expect, it } from 'vitest'
-import { administration, expectProblem, openTestKbs, passport, type TestKbs, utf8 } from '../fixtures.ts'
+import { administration } from '../../../kbs-attest/test/administration.ts'
+import { expectProblem } from '../../../kbs-attest/test/problem.ts'
+import { openTestKbs, passport, type TestKbs, utf8 } from '../fixtures.ts'
 
 const path = '/kbs/v0/resource-policy'
 const encoded = (rego: string | Uint8Array) => Buffer.from(rego).toString('base64url')

@@ -2,10 +2,10 @@ import { generateKeyPairSync } from 'node:crypto'
 import { presets } from '@passport-kbs/policy'
 import { decodeBase64UrlNoPad, generateTeeKeyPair, teeKeyThumbprint } from '@passport-kbs/protocol'
 import { describe, expect, it } from 'vitest'
+import { administration } from '../../../kbs-attest/test/administration.ts'
+import { expectProblem } from '../../../kbs-attest/test/problem.ts'
 import {
-  administration,
   affirmingClaims,
-  expectProblem,
   opened,
   openTestKbs,
   passport,
