@@ -23,3 +23,11 @@ export {
   MAX_VALUE_BYTES,
   ValueTooLarge,
 } from './storage-key.ts'
+export {
+  createVersionHistory,
+  type NewVersion,
+  type VersionHistory,
+  type VersionHistoryOptions,
+  type VersionOrigin,
+  type VersionRecord,
+} from './version-history.ts'
