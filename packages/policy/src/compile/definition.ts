@@ -58,7 +58,10 @@ function compileBranch(
   if (site) steps.push(telling((listener) => listener.started(site)))
   definition.args.forEach((arg, i) => {
     const slot = definition.argSlots[i] as number
-    planner.argument(arg, (f) => f.slots[slot] as Value | undefined, bound, steps)
+    const blocked = planner.attempt(steps, bound, (layer, own) => {
+      planner.argument(arg, (f) => f.slots[slot] as Value | undefined, layer, own)
+    })
+    if (blocked) planner.reportUnbound(blocked)
   })
   for (const step of planner.body(branch.body, bound)) steps.push(step)
   const suffix = branch.suffix.map((term) => planner.result(term, bound, steps))
