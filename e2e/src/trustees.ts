@@ -42,14 +42,17 @@ export interface Trustee2 {
  * runs in the development profile, for the production profile knows AMD's own roots only.
  * @param options.tls certificate of its listener.
  */
-export async function startTrustee1(options: { readonly tls?: TestIdentity } = {}): Promise<Trustee1> {
-  const organisation = await createOrganisation('trustee-1')
+export function startTrustee1(options: { readonly tls?: TestIdentity } = {}): Promise<Trustee1> {
+  return opened('trustee-1', (organisation) => openTrustee1(organisation, options.tls))
+}
+
+async function openTrustee1(organisation: Organisation, tls: TestIdentity | undefined): Promise<Trustee1> {
   const redis = await organisation.startRedis()
   const signer = makeTokenIdentity('trustee-1')
   const config: ConfigTable = {
     profile: 'development',
     state_dir: organisation.path('state'),
-    http_server: await listener(organisation, options.tls),
+    http_server: await listener(organisation, tls),
     admin: organisation.admin.config,
     attestation_service: await attestationService(organisation, signer),
     storage_backend: redis.config,
@@ -62,23 +65,24 @@ export async function startTrustee1(options: { readonly tls?: TestIdentity } = {
  * Sets up a secret owner: Redis, and a KBS2.
  * @param attestationToken the section `[attestation_token]`: whose passports it accepts.
  */
-export async function startTrustee2(
+export function startTrustee2(
   attestationToken: (organisation: Organisation) => Promise<ConfigTable>,
   options: { readonly profile?: 'production' | 'development' } = {},
 ): Promise<Trustee2> {
-  const organisation = await createOrganisation('trustee-2')
-  const redis = await organisation.startRedis()
-  const config: ConfigTable = {
-    // a production KBS2 refuses what a development KBS1 has minted
-    profile: options.profile ?? 'development',
-    http_server: plainHttp,
-    admin: organisation.admin.config,
-    attestation_token: await attestationToken(organisation),
-    storage_backend: redis.config,
-    plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
-  }
-  const kbs = await organisation.start('kbs-resource', config)
-  return { organisation, redis, kbs, config, administration: administer(kbs.url, organisation.admin) }
+  return opened('trustee-2', async (organisation) => {
+    const redis = await organisation.startRedis()
+    const config: ConfigTable = {
+      // a production KBS2 refuses what a development KBS1 has minted
+      profile: options.profile ?? 'development',
+      http_server: plainHttp,
+      admin: organisation.admin.config,
+      attestation_token: await attestationToken(organisation),
+      storage_backend: redis.config,
+      plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
+    }
+    const kbs = await organisation.start('kbs-resource', config)
+    return { organisation, redis, kbs, config, administration: administer(kbs.url, organisation.admin) }
+  })
 }
 
 /** Trusts the keys that a KBS1 publishes, handed over as a file: all that goes from Trustee 1 to Trustee 2. */
@@ -91,19 +95,31 @@ export function publishedKeysOf(kbs: Program): (organisation: Organisation) => P
 }
 
 /** Background check: both halves in one process of one organisation. */
-export async function startBackgroundCheck(): Promise<Trustee2> {
-  const organisation = await createOrganisation('background-check')
-  const redis = await organisation.startRedis()
-  const config: ConfigTable = {
-    profile: 'development',
-    http_server: plainHttp,
-    admin: organisation.admin.config,
-    attestation_service: await attestationService(organisation, makeTokenIdentity('background-check')),
-    storage_backend: redis.config,
-    plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
+export function startBackgroundCheck(): Promise<Trustee2> {
+  return opened('background-check', async (organisation) => {
+    const redis = await organisation.startRedis()
+    const config: ConfigTable = {
+      profile: 'development',
+      http_server: plainHttp,
+      admin: organisation.admin.config,
+      attestation_service: await attestationService(organisation, makeTokenIdentity('background-check')),
+      storage_backend: redis.config,
+      plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
+    }
+    const kbs = await organisation.start('kbs', config)
+    return { organisation, redis, kbs, config, administration: administer(kbs.url, organisation.admin) }
+  })
+}
+
+/** Makes an organisation and opens something in it; what is not opened in full is closed. */
+async function opened<T>(name: string, open: (organisation: Organisation) => Promise<T>): Promise<T> {
+  const organisation = await createOrganisation(name)
+  try {
+    return await open(organisation)
+  } catch (error) {
+    await organisation.close()
+    throw error
   }
-  const kbs = await organisation.start('kbs', config)
-  return { organisation, redis, kbs, config, administration: administer(kbs.url, organisation.admin) }
 }
 
 async function attestationService(organisation: Organisation, signer: TokenIdentity): Promise<ConfigTable> {
