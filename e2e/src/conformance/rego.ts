@@ -147,8 +147,13 @@ function printTable(verdicts: readonly Verdict[]): void {
       verdicts.filter((verdict) => verdict.case.suite === suite && tiers.includes(verdict.tier)),
     )
     if (own.counted === 0) continue
-    const met = own.passed / own.counted >= target ? 'met' : 'MISSED'
-    console.log(`target ${suite} tiers ${tiers.join(',')}: ${percent(own)} of ${100 * target} % ${met}`)
+    const listed = verdicts.filter(
+      ({ case: c, tier, outcome }) => c.suite === suite && tiers.includes(tier) && outcome === 'expected',
+    ).length
+    const met = own.passed / own.counted >= target
+    const metButForListed = own.passed / (own.counted - listed) >= target
+    const verdict = met ? 'met' : metButForListed ? `met but for ${listed} listed cases` : 'MISSED'
+    console.log(`target ${suite} tiers ${tiers.join(',')}: ${percent(own)} of ${100 * target} % ${verdict}`)
   }
 }
 

@@ -93,6 +93,7 @@ const corpus = seeds()
 const counts = { compiled: 0, refused: 0 }
 const faults: string[] = []
 let slowest = 0
+let slowestText = ''
 
 const end = performance.now() + seconds * 1000
 while (performance.now() < end && faults.length < 5) {
@@ -104,12 +105,16 @@ while (performance.now() < end && faults.length < 5) {
     faults.push(`${(error as Error).stack}\n--- text ---\n${JSON.stringify(text)}`)
   }
   const took = performance.now() - start
-  slowest = Math.max(slowest, took)
+  if (took > slowest) {
+    slowest = took
+    slowestText = text
+  }
   if (took > SLOW_MS) faults.push(`took ${took.toFixed(0)} ms\n--- text ---\n${JSON.stringify(text)}`)
 }
 
 console.log(
   `seed ${seed}: ${counts.compiled} compiled, ${counts.refused} refused, slowest ${slowest.toFixed(1)} ms`,
 )
+if (process.env.FUZZ_SHOW_SLOWEST) console.log(JSON.stringify(slowestText))
 for (const fault of faults) console.error(`\nFAULT ${fault}`)
 process.exitCode = faults.length > 0 ? 1 : 0
