@@ -25,7 +25,7 @@ export async function openVerifiers(
 ): Promise<OpenVerifiers> {
   const intel = await openIntelVerifiers(config, logger)
   const verifiers = [
-    ...(await amdVerifiers(config)),
+    ...(await amdVerifiers(config, profile)),
     createTpmVerifier(),
     ...intel.verifiers,
     await openHygonVerifier(config, logger),

@@ -11,13 +11,13 @@ import {
   type EndorsementSource,
   type Verifier,
 } from '@passport-kbs/tee-evidence'
-import { evidenceVersion, type VerifierConfig } from './config.ts'
+import { evidenceVersion, type Profile, type VerifierConfig } from './config.ts'
 
 /** `snp` and `az-snp-vtpm`, with one chain of endorsement sources. */
-export async function amdVerifiers({
-  snpVerifier: snp,
-  azSnpVtpmVerifier: azure,
-}: VerifierConfig): Promise<Verifier[]> {
+export async function amdVerifiers(
+  { snpVerifier: snp, azSnpVtpmVerifier: azure }: VerifierConfig,
+  profile: Profile,
+): Promise<Verifier[]> {
   const roots = snp.trustedRoots === undefined ? {} : { roots: await amdRootsIn(snp.trustedRoots) }
   const endorsementSources = snp.vcekSources.map(
     (source): EndorsementSource =>
@@ -32,7 +32,9 @@ export async function amdVerifiers({
     certValidity: snp.certValidity,
     crlPolicy: snp.crlPolicy,
     allowMaskedChipId: snp.allowMaskedChipId,
-    rejectDebug: snp.rejectDebug,
+    // Trustee leaves debug guests to the policy; here that is for development only
+    rejectDebug: snp.rejectDebug ?? profile === 'production',
+    risk: snp.risk,
   }
   return [
     createSnpVerifier({ ...roots, endorsementSources, policy: { ...policy, allowedVmpl: snp.allowedVmpl } }),

@@ -1,6 +1,7 @@
-import type { AttestationServiceConfig } from '@passport-kbs/service'
+import type { AttestationServiceConfig, Config } from '@passport-kbs/service'
 
 export type VerifierConfig = AttestationServiceConfig['verifierConfig']
+export type Profile = Config['profile']
 
 /** The schema admits 0, 1 and 2 only. */
 export function evidenceVersion(version: number): 0 | 1 | 2 {

@@ -28,6 +28,7 @@ export async function openHygonVerifier(
     minReportVersion: csv.minReportVersion === 2 ? 2 : 1,
     allowDebug: csv.allowDebug,
     ignoreInitData: csv.ignoreInitData,
+    risk: csv.risk,
     ...(csv.trustedRoot ? { root: hygonRoot(new Uint8Array(await files.readFile(csv.trustedRoot))) } : {}),
   })
 }

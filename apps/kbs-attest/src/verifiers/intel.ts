@@ -35,6 +35,7 @@ export async function openIntelVerifiers(
   const dcap = createDcap({
     collateral: collateral.source,
     reportExpired: dcapConfig.reportExpired,
+    risk: dcapConfig.risk,
     ...(root ? { root } : {}),
   })
   const { allowDebug } = dcapConfig

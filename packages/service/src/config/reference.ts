@@ -50,6 +50,7 @@ The profile is \`production\` unless the file or \`KBS_PROFILE\` says \`developm
 - \`attestation_token.insecure_header_jwk = true\`
 - \`policy.default_policy = "allow-all"\`
 - \`snp_verifier.cert_validity = "ignore"\`, and roots in place of those of AMD, Intel or Hygon
+- \`snp_verifier.reject_debug = false\`, \`dcap_verifier.allow_debug = true\`, \`csv_verifier.allow_debug = true\`
 - keys from an \`http://\` address; in development, from loopback
 
 A production service also refuses passports that a development one has minted; they are marked.

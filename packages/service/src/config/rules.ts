@@ -3,6 +3,7 @@ import { AclError, compileAcl } from '../admin/acl.ts'
 import type { Program } from './config.ts'
 import type { ConfigProblem } from './config-error.ts'
 import type { RawConfig } from './schema.ts'
+import { debugPermissions, verifierContradictions } from './verifier-rules.ts'
 
 type Rule = (config: RawConfig, program: Program) => readonly ConfigProblem[]
 
@@ -214,6 +215,15 @@ const rules: readonly Rule[] = [
   tlsVersions,
   listenAddresses,
   adminSections,
+const verifierSettings: Rule = ({ profile, attestation_service: service }, program) => {
+  if (program === 'kbs-resource') return []
+  const { verifier_config: verifiers } = service
+  return [
+    ...verifierContradictions(verifiers),
+    ...(profile === 'production' ? debugPermissions(verifiers) : []),
+  ]
+}
+
   aclExpressions,
   uniquePlugins,
   passportTrust,
@@ -257,6 +267,7 @@ export function riskWarnings(
       program === 'kbs-resource' && 'attestation_service' in document,
       'attestation_service has no effect: kbs-resource only verifies passports',
     ],
+  verifierSettings,
     [
       program === 'kbs-attest' && 'plugins' in document,
       'plugins have no effect: kbs-attest serves no resources',

@@ -1,5 +1,6 @@
 import { DEFAULT_MAX_SESSIONS, localFsSectionSchema, redisSectionSchema } from '@passport-kbs/storage'
 import { z } from 'zod'
+import { amdRiskSchema, hygonRiskSchema, intelRiskSchema } from './risk-schema.ts'
 
 /**
  * The configuration file, key by key (spec 01 §7, §10). Keys, values and defaults are Trustee's unless the description
@@ -316,7 +317,12 @@ export const verifierConfigSchema = z.strictObject({
         .max(4)
         .default([0])
         .describe('Ours: privilege levels from which a report may come.'),
-      reject_debug: z.boolean().default(false).describe('Ours: refuse guests that the host may debug.'),
+      reject_debug: z
+        .boolean()
+        .optional()
+        .describe(
+          'Ours: refuse guests that the host may debug. Default: `true` in production, where `false` stops the start.',
+        ),
       allow_masked_chip_id: z
         .boolean()
         .default(false)
@@ -328,6 +334,7 @@ export const verifierConfigSchema = z.strictObject({
           'Ours: directory of `<generation>_ask_ark_asvk.pem` to trust instead of AMD’s roots. Development profile only.',
         ),
     })
+      risk: amdRiskSchema,
     .prefault({})
     .describe('AMD SEV-SNP.'),
   az_snp_vtpm_verifier: z
@@ -359,7 +366,10 @@ export const verifierConfigSchema = z.strictObject({
         .enum(['early', 'standard'])
         .default('early')
         .describe('Which TCB baseline is asked for.'),
-      allow_debug: z.boolean().default(false).describe('Ours: accept debuggable TDs and enclaves.'),
+      allow_debug: z
+        .boolean()
+        .default(false)
+        .describe('Ours: accept debuggable TDs and enclaves. Development profile only.'),
       report_expired: z
         .boolean()
         .default(false)
@@ -369,6 +379,7 @@ export const verifierConfigSchema = z.strictObject({
         .describe('Ours: PEM certificate to trust instead of Intel’s SGX root. Development profile only.'),
       require_eventlog: z.boolean().default(false).describe('Ours: refuse TDX evidence without event log.'),
     })
+      risk: intelRiskSchema,
     .prefault({})
     .describe('Intel TDX and SGX.'),
   csv_verifier: z
@@ -378,7 +389,10 @@ export const verifierConfigSchema = z.strictObject({
         .describe('Ours: directory of HSK and CEK certificates, `<chip id>/hsk_cek.cert`.'),
       base_url: webAddress().default('https://cert.hygon.cn').describe('Ours: Hygon’s certificate service.'),
       min_report_version: count(1, 2).default(1).describe('Ours: oldest report version accepted.'),
-      allow_debug: z.boolean().default(false).describe('Ours: accept guests that the host may debug.'),
+      allow_debug: z
+        .boolean()
+        .default(false)
+        .describe('Ours: accept guests that the host may debug. Development profile only.'),
       ignore_init_data: z
         .boolean()
         .default(false)
@@ -388,6 +402,7 @@ export const verifierConfigSchema = z.strictObject({
         .optional()
         .describe('Ours: HRK certificate to trust instead of Hygon’s. Development profile only.'),
     })
+      risk: hygonRiskSchema,
     .prefault({})
     .describe('Ours: Hygon CSV.'),
 })
