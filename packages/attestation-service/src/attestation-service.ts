@@ -39,7 +39,12 @@ export interface AttestationService {
   /** `items[0]` is the primary evidence. */
   evaluate(
     items: readonly EvaluationItem[],
-    context: { readonly now: Date; readonly requestId: string },
+    context: {
+      readonly now: Date
+      readonly requestId: string
+      /** Policies are looked up as `<id>_<class>`; default is the service's own. Throws `InvalidPolicyId`. */
+      readonly policyId?: string | undefined
+    },
   ): Promise<Evaluation>
   /** Supplemental challenge: what `/auth` answers for this TEE besides a random nonce. Throws where the offer does not suffice. */
   negotiate(

@@ -94,10 +94,12 @@ export async function createAttestationService(
     clock,
     timeLimitMs: options.policyTimeLimitMs ?? 2_000,
   }
-  const evaluate = evaluation(options, async (items, at) => {
+  const evaluate = evaluation(options, async (items, at, ownPolicyId = policyId) => {
+    assertPolicyId(`${ownPolicyId}_nvidia-dpu`)
     await defaultPolicies()
     const attesters = await verifyEvidence(items, enabled, at)
-    return await broker.mint(await appraiseAttesters(attesters, { ...appraiseWith, now: at }), at)
+    const rules = { ...appraiseWith, policyId: ownPolicyId, now: at }
+    return await broker.mint(await appraiseAttesters(attesters, rules), at)
   })
 
   return {
@@ -131,9 +133,9 @@ export async function createAttestationService(
 /** Mints with an audit record of what came of it. */
 function evaluation(
   { onEvaluated, onNotice, clock = () => performance.now() }: AttestationServiceOptions,
-  mint: (items: readonly EvaluationItem[], at: Date) => Promise<MintedToken>,
+  mint: (items: readonly EvaluationItem[], at: Date, policyId: string | undefined) => Promise<MintedToken>,
 ): AttestationService['evaluate'] {
-  return async (items, { now: at, requestId }) => {
+  return async (items, { now: at, requestId, policyId }) => {
     const startedAt = clock()
     const record = async (outcome: EvaluationRecord['outcome']) => {
       const tees = items.map(({ tee }) => tee)
@@ -141,7 +143,7 @@ function evaluation(
     }
     let minted: MintedToken
     try {
-      minted = await available(() => mint(items, at))
+      minted = await available(() => mint(items, at, policyId))
     } catch (error) {
       await record({ kind: 'refused', error }).catch((cause) =>
         onNotice?.('a refusal could not be audited', cause),

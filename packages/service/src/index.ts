@@ -20,6 +20,7 @@ export {
 export { type AdminRecord, authorizeAdmin } from './admin/authorize-admin.ts'
 export type {
   AdminConfig,
+  AttestationApiConfig,
   AttestationServiceConfig,
   AttestationTokenConfig,
   Config,
@@ -30,6 +31,7 @@ export type {
 } from './config/config.ts'
 export { ConfigError, type ConfigProblem } from './config/config-error.ts'
 export { loadConfig, parseConfig } from './config/load.ts'
+export { isLoopbackSocket } from './config/rules.ts'
 export { accessLog } from './http/access-log.ts'
 export {
   errorHandler,

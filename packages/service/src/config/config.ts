@@ -30,11 +30,12 @@ export type Config = Omit<CamelCased<RawConfig>, 'storageBackend' | 'sessionStor
   readonly sourceFile?: string
 }
 
-export type Program = 'kbs-attest' | 'kbs-resource' | 'kbs'
+export type Program = 'kbs-attest' | 'kbs-resource' | 'kbs' | 'attestation-service'
 export type HttpServerConfig = Config['httpServer']
 export type AdminConfig = Config['admin']
 export type AttestationTokenConfig = Config['attestationToken']
 export type AttestationServiceConfig = Config['attestationService']
+export type AttestationApiConfig = Config['attestationApi']
 export type PluginConfig = Config['plugins'][number]
 
 /** `dir_path` → `dirPath`, everywhere in a parsed document. Values are not touched. */

@@ -61,6 +61,43 @@ const listenAddresses: Rule = ({ http_server: http }) => [
   ),
 ]
 
+/** Who may call the attestation service. */
+const apiClients: Rule = (config, program) => {
+  if (program !== 'attestation-service') return []
+  const { grpc_sockets, client_ca, clients, anonymous } = config.attestation_api
+  const found = grpc_sockets.flatMap((socket, index) => {
+    const { host, port } = splitSocket(socket)
+    if ((host === 'localhost' || isIP(host) !== 0) && port <= 65_535) return []
+    const path = `attestation_api.grpc_sockets[${index}]`
+    return [problem(path, 'is no address', 'Write ip:port, e.g. "0.0.0.0:50004"')]
+  })
+  if (clients.some((client) => client.certificate_name !== undefined)) {
+    if (client_ca === undefined)
+      found.push(problem('attestation_api.client_ca', 'is missing', 'Name the CA of client certificates'))
+    if (config.http_server.insecure_http)
+      found.push(
+        problem(
+          'http_server.insecure_http',
+          'without TLS no client can show a certificate',
+          'Use TLS, or token_file',
+        ),
+      )
+  }
+  if (clients.some((client) => client.token_file !== undefined) && isPlainOffLoopback(config))
+    found.push(
+      problem('http_server.insecure_http', 'bearer tokens would travel unencrypted', 'Use TLS, or loopback'),
+    )
+  if (anonymous?.includes('administer') && config.profile === 'production' && !isApiOnLoopback(config))
+    found.push(
+      problem(
+        'attestation_api.anonymous',
+        'lets anyone who reaches these sockets replace policies and reference values',
+        'Give "administer" to clients only, listen on loopback, or set profile = "development"',
+      ),
+    )
+  return found
+}
+
 const adminSections: Rule = ({ admin }) => {
   if (admin.authorization_mode !== 'AuthenticatedAuthorization') return []
   const missing: ConfigProblem[] = []
@@ -214,6 +251,7 @@ const rules: readonly Rule[] = [
   tlsMaterial,
   tlsVersions,
   listenAddresses,
+  apiClients,
   adminSections,
 const verifierSettings: Rule = ({ profile, attestation_service: service }, program) => {
   if (program === 'kbs-resource') return []
@@ -273,7 +311,21 @@ export function riskWarnings(
       'plugins have no effect: kbs-attest serves no resources',
     ],
     [
-      program !== 'kbs-attest' && config.plugins.length === 0,
+      program === 'attestation-service' && ('plugins' in document || 'admin' in document),
+      'plugins and admin have no effect: attestation-service knows the clients of attestation_api only',
+    ],
+    [
+      program !== 'attestation-service' && 'attestation_api' in document,
+      'attestation_api has no effect: it is for the program attestation-service',
+    ],
+    [
+      program === 'attestation-service' &&
+        !isApiOnLoopback(config) &&
+        (config.attestation_api.anonymous ?? []).length > 0,
+      'attestation_api.anonymous: whoever reaches the sockets may call; only a network policy keeps strangers out',
+    ],
+    [
+      (program === 'kbs' || program === 'kbs-resource') && config.plugins.length === 0,
       'plugins is empty: no resource is served; add [[plugins]] with name = "resource"',
     ],
     [
@@ -294,14 +346,29 @@ export function riskWarnings(
   return candidates.filter(([applies]) => applies).map(([, warning]) => warning)
 }
 
+/** Whether all sockets of the attestation service, for gRPC and REST, are on loopback. */
+function isApiOnLoopback(config: RawConfig): boolean {
+  const { grpc_sockets } = config.attestation_api
+  return onLoopback(config) && grpc_sockets.every(isLoopbackSocket)
+}
+
+function isPlainOffLoopback(config: RawConfig): boolean {
+  return config.http_server.insecure_http && !isApiOnLoopback(config)
+}
+
 function onLoopback(config: RawConfig): boolean {
-  return config.http_server.sockets.every((socket) => isLoopback(splitSocket(socket).host))
+  return config.http_server.sockets.every(isLoopbackSocket)
 }
 
 /** `[::1]:8080` → `::1` and 8080. */
 export function splitSocket(socket: string): { readonly host: string; readonly port: number } {
   const colon = socket.lastIndexOf(':')
   return { host: socket.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(socket.slice(colon + 1)) }
+}
+
+/** Whether only this machine reaches `ip:port`. */
+export function isLoopbackSocket(socket: string): boolean {
+  return isLoopback(splitSocket(socket).host)
 }
 
 const loopback = new BlockList()
