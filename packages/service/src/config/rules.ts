@@ -215,6 +215,15 @@ const vendorTrust: Rule = ({ profile, attestation_service: service }, program) =
     )
 }
 
+const verifierSettings: Rule = ({ profile, attestation_service: service }, program) => {
+  if (program === 'kbs-resource') return []
+  const { verifier_config: verifiers } = service
+  return [
+    ...verifierContradictions(verifiers),
+    ...(profile === 'production' ? debugPermissions(verifiers) : []),
+  ]
+}
+
 const productionOnly: Rule = (config) => {
   if (config.profile !== 'production') return []
   const development = 'or set profile = "development"'
@@ -253,20 +262,12 @@ const rules: readonly Rule[] = [
   listenAddresses,
   apiClients,
   adminSections,
-const verifierSettings: Rule = ({ profile, attestation_service: service }, program) => {
-  if (program === 'kbs-resource') return []
-  const { verifier_config: verifiers } = service
-  return [
-    ...verifierContradictions(verifiers),
-    ...(profile === 'production' ? debugPermissions(verifiers) : []),
-  ]
-}
-
   aclExpressions,
   uniquePlugins,
   passportTrust,
   keySources,
   vendorTrust,
+  verifierSettings,
   productionOnly,
 ]
 
@@ -305,7 +306,6 @@ export function riskWarnings(
       program === 'kbs-resource' && 'attestation_service' in document,
       'attestation_service has no effect: kbs-resource only verifies passports',
     ],
-  verifierSettings,
     [
       program === 'kbs-attest' && 'plugins' in document,
       'plugins have no effect: kbs-attest serves no resources',

@@ -53,9 +53,7 @@ const sockets = () =>
     .max(16)
 
 export const httpServerSchema = z.strictObject({
-  sockets: sockets()
-    .default(['127.0.0.1:8080'])
-    .describe('Addresses to listen on, each `ip:port`.'),
+  sockets: sockets().default(['127.0.0.1:8080']).describe('Addresses to listen on, each `ip:port`.'),
   insecure_http: z
     .boolean()
     .default(false)
@@ -102,6 +100,13 @@ export const httpServerSchema = z.strictObject({
     .optional()
     .describe(
       'Key-exchange groups, best first. Default: the ML-KEM hybrids that OpenSSL has, then X25519, P-256 and P-384.',
+    ),
+  public_url: z
+    .url({ protocol: /^https?$/ })
+    .max(2048)
+    .optional()
+    .describe(
+      'Ours: address at which relying parties reach this server, where a proxy ends TLS; the OpenID discovery names it.',
     ),
   max_header_bytes: count(131_072, 1_048_576)
     .default(131_072)
@@ -336,8 +341,8 @@ export const verifierConfigSchema = z.strictObject({
         .describe(
           'Ours: directory of `<generation>_ask_ark_asvk.pem` to trust instead of AMD’s roots. Development profile only.',
         ),
-    })
       risk: amdRiskSchema,
+    })
     .prefault({})
     .describe('AMD SEV-SNP.'),
   az_snp_vtpm_verifier: z
@@ -381,8 +386,8 @@ export const verifierConfigSchema = z.strictObject({
         .optional()
         .describe('Ours: PEM certificate to trust instead of Intel’s SGX root. Development profile only.'),
       require_eventlog: z.boolean().default(false).describe('Ours: refuse TDX evidence without event log.'),
-    })
       risk: intelRiskSchema,
+    })
     .prefault({})
     .describe('Intel TDX and SGX.'),
   csv_verifier: z
@@ -404,8 +409,8 @@ export const verifierConfigSchema = z.strictObject({
       trusted_root: filePath()
         .optional()
         .describe('Ours: HRK certificate to trust instead of Hygon’s. Development profile only.'),
-    })
       risk: hygonRiskSchema,
+    })
     .prefault({})
     .describe('Ours: Hygon CSV.'),
 })
