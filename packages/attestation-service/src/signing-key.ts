@@ -3,6 +3,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hkdfSync,
   type KeyObject,
   X509Certificate,
 } from 'node:crypto'
@@ -104,6 +105,16 @@ export function readCertificateChain(pem: string, key: KeyObject, now: Date): Ce
 /** A new private key on P-256. */
 export function generateSigningKey(): KeyObject {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+}
+
+/**
+ * 32 bytes that only holders of the private `key` know: HKDF-SHA-256 (RFC 5869) of its private scalar, which every
+ * encoding of the key has in common, with `purpose` as info.
+ */
+export function deriveSecret(key: KeyObject, purpose: string): Uint8Array {
+  const { d } = key.export({ format: 'jwk' })
+  if (typeof d !== 'string') throw new SigningKeyError('not a private elliptic-curve key')
+  return new Uint8Array(hkdfSync('sha256', Buffer.from(d, 'base64url'), '', purpose, 32))
 }
 
 /** The public half of `key` with its certificates, as it is published and put into headers. */

@@ -1,7 +1,7 @@
 import { encodeUtf8, type JsonObject, stringifyJson } from '@passport-kbs/protocol'
 import { CompactSign } from 'jose'
 import { createKeyFiles, maxRetiredKeys, type RetiredKey } from './key-files.ts'
-import type { SigningState, TokenJwk } from './signing-key.ts'
+import { deriveSecret, type SigningState, type TokenJwk } from './signing-key.ts'
 
 export interface TokenSignerOptions {
   /** PEM file with the P-256 private key. Absent: a key is made. */
@@ -38,6 +38,11 @@ export interface TokenSigner {
    * the former is no longer published. Throws `SigningKeyError` where the key comes from `keyPath`.
    */
   rotate(options?: { readonly withdraw?: boolean }): Promise<string>
+  /**
+   * A secret of 32 bytes for `purpose`, the same in every process that signs with the current key, and of no use for
+   * signing. It changes when the key does.
+   */
+  deriveKey(purpose: string): Promise<Uint8Array>
   /** Reads the files again. Answers whether one of them has changed; on an error the former stay in use. */
   reload(): Promise<boolean>
 }
@@ -123,6 +128,10 @@ export async function createTokenSigner(options: TokenSignerOptions = {}): Promi
         state = await files.replaceKey()
         return state.jwk.kid
       }),
+    deriveKey: async (purpose) => {
+      await checkFiles()
+      return deriveSecret(state.key, purpose)
+    },
     reload,
   }
 }

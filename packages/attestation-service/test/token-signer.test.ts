@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, hkdfSync, type KeyObject, X509Certificate } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -341,6 +341,50 @@ describe('rotation (spec 02 W-9)', () => {
     time = new Date(time.getTime() + 5_000)
     await verifyWithPublished(signer, await signer.sign(payload()))
     expect(signer.kid).not.toBe(former)
+  })
+})
+
+describe('a derived key', () => {
+  const derived = async (signer: TokenSigner, purpose = 'sessions') =>
+    Buffer.from(await signer.deriveKey(purpose)).toString('hex')
+
+  it('is one of 32 bytes for each purpose', async () => {
+    const signer = await createTokenSigner({ now })
+    expect(await derived(signer)).toMatch(/^[0-9a-f]{64}$/)
+    expect(await derived(signer)).toBe(await derived(signer))
+    expect(await derived(signer, 'something else')).not.toBe(await derived(signer))
+  })
+
+  it('is HKDF-SHA-256 of the private scalar, whatever the encoding of the key file', async () => {
+    const { privateKey } = p256()
+    const scalar = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url')
+    const expected = Buffer.from(hkdfSync('sha256', scalar, '', 'sessions', 32)).toString('hex')
+    for (const type of ['pkcs8', 'sec1'] as const) {
+      const keyPath = await putKey(privateKey, type, `${type}.pem`)
+      expect(await derived(await createTokenSigner({ keyPath, now }))).toBe(expected)
+    }
+  })
+
+  it('is the same in every process that shares the state directory, and after a restart', async () => {
+    const stateDir = join(folder, 'state')
+    const [a, b] = [await createTokenSigner({ stateDir, now }), await createTokenSigner({ stateDir, now })]
+    expect(await derived(a)).toBe(await derived(b))
+    expect(await derived(await createTokenSigner({ stateDir, now }))).toBe(await derived(a))
+  })
+
+  it('is another in another process where the key ends with the process', async () => {
+    const [a, b] = [await createTokenSigner({ now }), await createTokenSigner({ now })]
+    expect(await derived(a)).not.toBe(await derived(b))
+  })
+
+  it('follows a rotation, which other replicas notice by themselves', async () => {
+    const stateDir = join(folder, 'state')
+    const [a, b] = [await createTokenSigner({ stateDir, now }), await createTokenSigner({ stateDir, now })]
+    const before = await derived(a)
+    await a.rotate()
+    expect(await derived(a)).not.toBe(before)
+    time = new Date(time.getTime() + 5_000)
+    expect(await derived(b)).toBe(await derived(a))
   })
 })
 
