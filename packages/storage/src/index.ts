@@ -3,6 +3,7 @@ export * from './key-value-store.ts'
 export { DEFAULT_MAX_SESSIONS, openSessionStore, type SessionStoreConfig } from './open-session-store.ts'
 export { openStorage } from './open-storage.ts'
 export * from './session-store.ts'
+export { newSessionId } from './sessions/session-id.ts'
 export {
   localFsSectionSchema,
   type RedisConfig,

@@ -4,6 +4,8 @@ export interface SessionChallenge {
   readonly nonce: string
   /** Hash for the report data: `sha384`, or what was negotiated. */
   readonly hashAlgorithm: string
+  /** With which the service knows its own challenge again. Stores keep it and do not look at it. */
+  readonly seal?: string
 }
 
 /** What `/attest` leaves behind. */
@@ -22,11 +24,12 @@ export type Session =
   | { readonly state: 'attested'; readonly attestation: SessionAttestation; readonly expiresAt: Date }
 
 /**
- * Handshake sessions. The id is a bearer secret: 128 random bits as 32 lower-case hex digits, made by `create`.
+ * Handshake sessions. The id is a bearer secret: 128 random bits as 32 lower-case hex digits.
  * Every transition is one atomic step, so of many callers that race for a nonce exactly one wins (spec 01 §2.9, §11.1).
  */
 export interface SessionStore {
-  create(challenge: SessionChallenge, expiresAt: Date): Promise<string>
+  /** @param id of the new session, from `newSessionId`, for callers that need it beforehand */
+  create(challenge: SessionChallenge, expiresAt: Date, id?: string): Promise<string>
   /** Unknown, malformed and expired ids are all `undefined`. */
   get(id: string): Promise<Session | undefined>
   /** challenged -> claimed. The one winner gets the challenge, everyone else `undefined`. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
+  newSessionId,
   openSessionStore,
   openStorage,
   SessionLimit,
@@ -36,6 +37,15 @@ for (const backEnd of backEnds) {
       )
       for (const id of ids) expect(id).toMatch(/^[0-9a-f]{32}$/)
       expect(new Set(ids).size).toBe(20)
+    })
+
+    it('takes an id made beforehand, and keeps the seal of the challenge', async () => {
+      const id = newSessionId()
+      const sealed = { ...challenge, seal: '1.abc' }
+      expect(await sessions.create(sealed, inFiveMinutes(), id)).toBe(id)
+      expect(await sessions.get(id)).toMatchObject({ challenge: sealed })
+      expect(await sessions.claim(id)).toEqual(sealed)
+      await expect(sessions.create(challenge, inFiveMinutes(), '../x')).rejects.toThrow(RangeError)
     })
 
     it('goes from challenged over claimed to attested, its end unmoved', async () => {

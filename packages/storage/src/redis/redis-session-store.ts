@@ -1,5 +1,5 @@
 import type { Session, SessionStore } from '../session-store.ts'
-import { newSessionId, sessionKey } from '../sessions/session-id.ts'
+import { newSessionId, newSessionKey, sessionKey } from '../sessions/session-id.ts'
 import { checkChallenge, checkSession, parseStoredJson } from '../sessions/session-record.ts'
 import { SESSION_NAMESPACE } from '../sessions/stored-session-store.ts'
 import type { RedisConfig } from '../storage-config.ts'
@@ -40,18 +40,18 @@ return 1
 /** Sessions that several replicas share. Each transition is one script on one key. */
 export async function openRedisSessionStore(config: RedisConfig, now: () => Date): Promise<SessionStore> {
   const connection = await RedisConnection.open(config)
+  const named = (key: string) => `${connection.keyPrefix}${SESSION_NAMESPACE}:${key}`
   const nameOf = (id: string) => {
     const key = sessionKey(id)
-    return key === undefined ? undefined : `${connection.keyPrefix}${SESSION_NAMESPACE}:${key}`
+    return key === undefined ? undefined : named(key)
   }
   const run = (script: string, name: string, ...args: (string | number)[]) =>
     connection.run((client) => client.eval(script, 1, name, ...args))
 
   return {
-    async create(challenge, expiresAt) {
-      const id = newSessionId()
+    async create(challenge, expiresAt, id = newSessionId()) {
       const lifetimeMs = Math.max(1, expiresAt.getTime() - now().getTime())
-      await run(CREATE, nameOf(id) ?? '', expiresAt.getTime(), JSON.stringify(challenge), lifetimeMs)
+      await run(CREATE, named(newSessionKey(id)), expiresAt.getTime(), JSON.stringify(challenge), lifetimeMs)
       return id
     },
     async get(id) {

@@ -1,6 +1,6 @@
 import type { Session, SessionStore } from '../session-store.ts'
 import { SessionLimit } from '../session-store.ts'
-import { newSessionId, sessionKey } from './session-id.ts'
+import { newSessionId, newSessionKey, sessionKey } from './session-id.ts'
 
 const SWEEP_INTERVAL_MS = 30_000
 
@@ -23,11 +23,10 @@ export function openMemorySessionStore(maxSessions: number, now: () => Date): Se
   const timer = setInterval(sweep, SWEEP_INTERVAL_MS).unref()
 
   return {
-    async create(challenge, expiresAt) {
+    async create(challenge, expiresAt, id = newSessionId()) {
       if (sessions.size >= maxSessions) sweep()
       if (sessions.size >= maxSessions) throw new SessionLimit('too many handshakes are under way')
-      const id = newSessionId()
-      sessions.set(sessionKey(id) ?? '', { state: 'challenged', challenge, expiresAt })
+      sessions.set(newSessionKey(id), { state: 'challenged', challenge, expiresAt })
       return id
     },
     async get(id) {

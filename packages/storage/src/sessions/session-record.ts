@@ -2,7 +2,12 @@ import { z } from 'zod'
 import { StorageUnavailable } from '../key-value-store.ts'
 import type { Session, SessionChallenge } from '../session-store.ts'
 
-const challenge = z.object({ tee: z.string(), nonce: z.string(), hashAlgorithm: z.string() })
+const challenge = z.object({
+  tee: z.string(),
+  nonce: z.string(),
+  hashAlgorithm: z.string(),
+  seal: z.string().exactOptional(),
+})
 const attestation = z.object({ token: z.string(), teeKeyThumbprint: z.string(), requestDigest: z.string() })
 const expiresAt = z.coerce.date()
 

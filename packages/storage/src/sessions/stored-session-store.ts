@@ -1,7 +1,7 @@
 import type { KeyValueStore, Storage } from '../key-value-store.ts'
 import type { Session, SessionStore } from '../session-store.ts'
 import { SessionLimit } from '../session-store.ts'
-import { newSessionId, sessionKey } from './session-id.ts'
+import { newSessionId, newSessionKey, sessionKey } from './session-id.ts'
 import { decodeSession, encodeSession } from './session-record.ts'
 
 const SWEEP_INTERVAL_MS = 30_000
@@ -37,11 +37,10 @@ export function openStoredSessionStore(storage: Storage, maxSessions: number, no
     store.compareAndSet(found.key, found.bytes, encodeSession(session))
 
   return {
-    async create(challenge, expiresAt) {
+    async create(challenge, expiresAt, id = newSessionId()) {
       if (mine.size >= maxSessions) forgetExpired(mine, now())
       if (mine.size >= maxSessions) throw new SessionLimit('too many handshakes are under way')
-      const id = newSessionId()
-      const key = sessionKey(id) ?? ''
+      const key = newSessionKey(id)
       // Counted before the first wait, so that parallel calls cannot pass the limit together.
       mine.set(key, expiresAt)
       try {
