@@ -6,6 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { type Tee, tees } from '@passport-kbs/protocol'
 import {
+  type AmdRiskRules,
   type Check,
   createAzureSnpVtpmVerifier,
   createAzureTdxVtpmVerifier,
@@ -18,6 +19,8 @@ import {
   createTdxVerifier,
   createTpmVerifier,
   fixedCollateral,
+  type HygonRiskRules,
+  type IntelRiskRules,
   rejectionCodes,
   type Verifier,
 } from '@passport-kbs/tee-evidence'
@@ -38,16 +41,38 @@ const descriptions: Readonly<Partial<Record<Tee, string>>> = {
   sampledevice: 'Proves nothing: for the profile `development` only.',
 }
 
+/** All rules of every vendor, so that their checks are listed. */
+const amdRules: Required<AmdRiskRules> = {
+  refusedProducts: [],
+  minTcb: {},
+  allowedChipIds: [],
+  maxCertificateAgeDays: 0,
+  maxCrlAgeDays: 0,
+  flagOnly: false,
+}
+const intelRules: Required<IntelRiskRules> = {
+  refusedProducts: [],
+  acceptedTcbStatus: [],
+  minTcbDate: '2026-01-01',
+  minTcbEvaluationNumber: 0,
+  allowedChipIds: [],
+  maxCertificateAgeDays: 0,
+  maxCrlAgeDays: 0,
+  maxCollateralAgeDays: 0,
+  flagOnly: false,
+}
+const hygonRules: Required<HygonRiskRules> = { minBuild: 0, allowedChipIds: [], flagOnly: false }
+
 /** Every verifier, with the pinned roots and without a source: only its list of checks is read. */
 function verifiers(): readonly Verifier[] {
-  const dcap = createDcap({ collateral: fixedCollateral({}) })
+  const dcap = createDcap({ collateral: fixedCollateral({}), risk: intelRules })
   return [
-    createSnpVerifier(),
-    createAzureSnpVtpmVerifier(),
+    createSnpVerifier({ policy: { risk: amdRules } }),
+    createAzureSnpVtpmVerifier({ policy: { risk: amdRules } }),
     createTdxVerifier({ dcap }),
     createAzureTdxVtpmVerifier({ dcap }),
     createSgxVerifier({ dcap }),
-    createCsvVerifier(),
+    createCsvVerifier({ risk: hygonRules }),
     createTpmVerifier(),
     createSampleVerifier(),
     createSampleDeviceVerifier(),
@@ -73,8 +98,8 @@ const switches: readonly (readonly [
     'snp, az-snp-vtpm',
     '`debug-gate`',
     '`snp_verifier.reject_debug`',
-    'false',
-    'by default a debuggable guest is accepted and its claims say so: the policy decides',
+    'true in production',
+    'where it is false, a debuggable guest is accepted and its claims say so: the policy decides; development only',
   ],
   [
     'snp, az-snp-vtpm',
@@ -103,7 +128,7 @@ const switches: readonly (readonly [
     '`debug`',
     '`dcap_verifier.allow_debug`',
     'false',
-    'true accepts debuggable TEEs',
+    'true accepts debuggable TEEs; development only',
   ],
   [
     'tdx, sgx, az-tdx-vtpm',
@@ -126,7 +151,13 @@ const switches: readonly (readonly [
     '1',
     '2 refuses V1 reports, which can be shifted',
   ],
-  ['csv', '`debug`', '`csv_verifier.allow_debug`', 'false', 'true accepts debuggable guests'],
+  [
+    'csv',
+    '`debug`',
+    '`csv_verifier.allow_debug`',
+    'false',
+    'true accepts debuggable guests; development only',
+  ],
   [
     'csv',
     '`init-data`',
@@ -149,7 +180,8 @@ const introduction = `# What is verified
 
 Each verifier makes the checks of its list, on the whole in this order: what is cheap and needs no network comes first.
 The first check that fails ends the verification with one of its codes. A check that ends in an unexpected error has
-failed. Checks of an event log are made when the evidence has one.
+failed. Checks of an event log are made when the evidence has one. Checks whose source is
+[risk-rules.md](risk-rules.md) are made when the operator has set that rule.
 
 *Protects* says what an attacker gains where the check is missing. *Source* names the engineering specification (\`spec 03\`:
 SNP, vTPM; \`spec 04\`: TDX, SGX, CSV, event logs) or the vendor’s document that demands it.
