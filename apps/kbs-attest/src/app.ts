@@ -9,7 +9,7 @@ import {
 import type { Hono } from 'hono'
 import type { AttestDeps } from './deps.ts'
 import { attestRoute } from './routes/attest.ts'
-import { attestationPolicyRoute } from './routes/attestation-policy.ts'
+import { attestationPolicyRoutes } from './routes/attestation-policy-workbench.ts'
 import { authRoute } from './routes/auth.ts'
 import { mountKeys } from './routes/keys.ts'
 import { getReferenceValueRoute, setReferenceValuesRoute } from './routes/reference-value.ts'
@@ -25,7 +25,7 @@ export function attestRoutes(deps: AttestDeps): KbsRoute[] {
   return [
     authRoute(deps),
     attestRoute(deps),
-    attestationPolicyRoute(deps),
+    ...attestationPolicyRoutes(deps),
     getReferenceValueRoute(deps),
     setReferenceValuesRoute(deps),
   ]
@@ -38,7 +38,7 @@ export function createApp(
 ): Hono<ServiceEnv> {
   const { logger, metrics } = deps
   const app = createServiceApp({ httpServer, logger, metrics })
-  mountKeys(app, deps)
+  mountKeys(app, deps, httpServer.publicUrl)
   app.get('/metrics', metrics.handler)
   const probes = {
     admin: () => deps.admin.ping(),

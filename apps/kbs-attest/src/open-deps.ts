@@ -3,6 +3,8 @@ import { createAttestationService, type TokenSignerOptions } from '@passport-kbs
 import type { Config, SharedDeps } from '@passport-kbs/service'
 import { openSessionStore, openStorage, type Storage } from '@passport-kbs/storage'
 import type { AttestDeps } from './deps.ts'
+import { sealedSessions } from './sealed-sessions.ts'
+import { openSealingKeys } from './sealing-keys.ts'
 import { openVerifiers } from './verifiers.ts'
 
 /** Guests give up after 60 s (spec 01 §9.1). */
@@ -15,7 +17,7 @@ export async function openAttestDeps(
 ): Promise<{ deps: AttestDeps; close: () => Promise<void> }> {
   const { attestationService } = config
   const { logger } = shared
-  const sessions = await openSessionStore({ ...config.storage.sessions, maxSessions: config.maxSessions })
+  const store = await openSessionStore({ ...config.storage.sessions, maxSessions: config.maxSessions })
   const policies = await openStorage(config.storage.attestationPolicies)
   const referenceValues = await openStorage(config.storage.referenceValues)
   const open = await openVerifiers(attestationService.verifierConfig, config.profile, logger)
@@ -25,15 +27,21 @@ export async function openAttestDeps(
     referenceValueStorage: referenceValues,
     broker: { ...attestationService.attestationTokenBroker, signer: signerOptions(config) },
     profile: config.profile,
+    onPolicyLoaded: (policyId, policySha384) =>
+      logger.info({ policyId, policySha384 }, 'attestation policy loaded'),
     onNotice: (notice, cause) => logger.warn(cause === undefined ? {} : { cause }, notice),
   })
+  const now = () => new Date()
+  const sessionLifetimeMs = attestationService.timeout * 60_000
+  const keys = await openSealingKeys(attestation.signer, { sessionLifetimeMs, now })
+  const sessions = sealedSessions(store, { keys, now })
   const deps: AttestDeps = {
     ...shared,
     attestation,
     sessions,
-    now: () => new Date(),
+    now,
     randomBytes,
-    sessionLifetimeMs: attestationService.timeout * 60_000,
+    sessionLifetimeMs,
     attestTimeoutMs,
     teeKeys: { allowRsa15: config.teeKeys.allowRsa15, allowMlKem: config.teeKeys.allowMlKem },
     secureCookies: !config.httpServer.insecureHttp,

@@ -23,7 +23,7 @@ export function createApp(
 ): Hono<ServiceEnv> {
   const { logger, metrics } = attest
   const app = createServiceApp({ httpServer, logger, metrics })
-  mountKeys(app, attest)
+  mountKeys(app, attest, httpServer.publicUrl)
   app.get('/metrics', metrics.handler)
   const probes = {
     // both halves have the same guard

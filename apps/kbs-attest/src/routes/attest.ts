@@ -24,7 +24,10 @@ import { EvidenceRejected } from '@passport-kbs/tee-evidence'
 import { attestationProblem } from '../attestation-problem.ts'
 import type { AttestDeps } from '../deps.ts'
 import { AttestationShapeError, evaluationItems } from '../evaluation-items.ts'
+import { ForgedSession } from '../sealed-sessions.ts'
 import { readSessionCookie, sessionCookie } from '../session-cookie.ts'
+
+const unknownSession = 'session unknown or expired'
 
 /**
  * POST /kbs/v0/attest: evidence -> passport (spec 01 §2.4, §2.9). Everything that costs nothing is checked first; then the
@@ -40,8 +43,8 @@ export function attestRoute(deps: AttestDeps): KbsRoute {
       const id = readSessionCookie(request.header('cookie'))
       if (id === undefined) throw refuse('no session cookie')
       const posted = readAttestation(deps, await request.body(), refuse)
-      const session = await deps.sessions.get(id)
-      if (session === undefined) throw refuse('session unknown or expired')
+      const session = await deps.sessions.get(id).catch(refuseForged(deps, request))
+      if (session === undefined) throw refuse(unknownSession)
 
       const token =
         session.state === 'attested'
@@ -51,6 +54,17 @@ export function attestRoute(deps: AttestDeps): KbsRoute {
         'set-cookie': sessionCookie(id, session.expiresAt, deps.now(), deps.secureCookies),
       })
     },
+  }
+}
+
+/** The guest is told of a session that we do not know; the operator, that the store is not to be trusted. */
+function refuseForged({ metrics, audit, logger }: AttestDeps, { requestId }: KbsRequest) {
+  return (error: unknown): never => {
+    if (!(error instanceof ForgedSession)) throw error
+    logger.error({ requestId }, error.message)
+    metrics.attestationErrors.inc()
+    audit({ event: 'attestation', decision: 'denied', requestId, reason: error.message })
+    throw problems.attestFailed(unknownSession, error)
   }
 }
 
@@ -97,8 +111,8 @@ async function newToken(
   const { nonce, teePublicKey } = posted.request.runtimeData
   if (!equalText(challenge.nonce, nonce)) throw refuse('the nonce is not the one of this session')
   const items = itemsOf(challenge, posted.request, refuse)
-  if ((await deps.sessions.claim(id)) === undefined)
-    throw refuse('the nonce has been used; start again with /auth')
+  const claimed = await deps.sessions.claim(id).catch(refuseForged(deps, request))
+  if (claimed === undefined) throw refuse('the nonce has been used; start again with /auth')
   const teeKey = teeKeyThumbprint(teePublicKey)
   const { token } = await evaluate(deps, request, items, teeKey)
   const attestation = { token, teeKeyThumbprint: teeKey, requestDigest: posted.digest }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { InvalidPolicyId } from '@passport-kbs/attestation-service'
 import { PolicyCompileError } from '@passport-kbs/policy'
 import {
@@ -24,13 +25,14 @@ export function attestationPolicyRoute(deps: AttestDeps): KbsRoute {
       )
       const { policyId, policy } = await readMessage(request)
       try {
-        await deps.attestation.setPolicy(policyId, policy)
+        await deps.attestation.setPolicy(policyId, policy, admin.subject)
       } catch (cause) {
         if (cause instanceof PolicyCompileError || cause instanceof InvalidPolicyId)
           throw problems.attestationPolicyRefused(cause.message, cause)
         throw attestationProblem(cause)
       }
-      deps.audit({ event: verb, decision: 'allowed', policyId, ...admin })
+      const policySha384 = createHash('sha384').update(policy).digest('hex')
+      deps.audit({ event: verb, decision: 'allowed', policyId, policySha384, ...admin })
       return emptyAnswer()
     },
   }

@@ -9,12 +9,17 @@ const cacheSeconds = 300
 /**
  * The public keys of the passports: a JWK set (RFC 7517) and an OpenID discovery document that points to it, so that
  * KBS2 can be given one address.
+ * @param publicUrl where relying parties reach this server; without it, where the request went to.
  */
-export function mountKeys(app: Hono<ServiceEnv>, { attestation }: Pick<AttestDeps, 'attestation'>): void {
+export function mountKeys(
+  app: Hono<ServiceEnv>,
+  { attestation }: Pick<AttestDeps, 'attestation'>,
+  publicUrl?: string,
+): void {
   const headers = { 'cache-control': `public, max-age=${cacheSeconds}` }
   app.get('/.well-known/jwks.json', (c) => c.json(attestation.jwks(), 200, headers))
   app.get('/.well-known/openid-configuration', (c) => {
-    const origin = new URL(c.req.url).origin
+    const { origin } = new URL(publicUrl ?? c.req.url)
     return c.json(discoveryDocument(attestation.issuer, `${origin}/.well-known/jwks.json`), 200, headers)
   })
 }

@@ -1,4 +1,6 @@
+import { createServiceApp } from '@passport-kbs/service'
 import { describe, expect, it } from 'vitest'
+import { mountKeys } from '../../src/routes/keys.ts'
 import { openTestKbs } from '../fixtures.ts'
 
 describe('the keys that passports are verified with', () => {
@@ -21,5 +23,13 @@ describe('the keys that passports are verified with', () => {
       jwks_uri: 'https://kbs.example:8443/.well-known/jwks.json',
       id_token_signing_alg_values_supported: ['ES256'],
     })
+  })
+
+  it('are named under the public address where a proxy stands in front', async () => {
+    const { deps, config } = await openTestKbs()
+    const app = createServiceApp({ httpServer: config.httpServer, logger: deps.logger })
+    mountKeys(app, deps, 'https://attest.example')
+    const answer = await app.request('http://10.0.0.7:8080/.well-known/openid-configuration')
+    expect(await answer.json()).toMatchObject({ jwks_uri: 'https://attest.example/.well-known/jwks.json' })
   })
 })

@@ -42,6 +42,9 @@ export function headProblem(incoming: IncomingMessage, maxHeaders: number): KbsP
     if ((incoming.headersDistinct[name]?.length ?? 0) > 1)
       return problems.malformedRequest(`There are several ${name} headers`)
   }
+  // URL parsing reads a backslash as a slash: what is authorised would not be what is executed
+  if (incoming.url?.includes('\\'))
+    return problems.malformedRequest('The request target contains a backslash')
   const { host } = incoming.headers
   if (host === undefined && incoming.httpVersion !== '1.0')
     return problems.malformedRequest('The host header is missing')

@@ -74,6 +74,17 @@ async function tlsFiles(identity: TestIdentity): Promise<{ toml: string; key: st
   return { toml: `insecure_http = false\nprivate_key = "${key}"\ncertificate = "${cert}"\n`, key, cert }
 }
 
+describe('the target of a request', () => {
+  it('is refused with a backslash, which URL parsing would take for a slash', async () => {
+    const { port } = await serve()
+    const answer = await exchange(
+      port,
+      'GET /kbs/v0/echo\\x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+    )
+    expectProblem(answer, 400, 'MalformedRequest')
+  })
+})
+
 describe('the size of a request', () => {
   it('may be 120 KiB of header, as passports with device evidence need (spec 01 §0.9)', async () => {
     const { port } = await serve()
