@@ -249,13 +249,18 @@ describe.skipIf(!redisAvailable())('KBS2 refuses a token', () => {
       expectRefusal(byCertificates, signedBy({ key: newKey(), x5c: [] }), 'untrusted-certificate'))
   })
 
-  it('and has served nothing but the genuine ones', () => {
-    for (const { kbs } of [byKeys, byCertificates]) {
-      const released = kbs
-        .log()
-        .filter((line) => line.event === 'resource-read' && line.decision === 'allowed')
-      expect(released).toHaveLength(2)
-    }
+  it('none of a new key that the trusted CA has certified, for a KBS2 that trusts the CA', async () => {
+    const { key, x5c } = makeTokenIdentity('trustee-1', trustee1.signer.ca)
+    const token = forged({ typ: 'JWT', alg: 'ES256', jwk: { ...jwkOf(key), x5c } }, ecdsa(key))
+    expect((await show(byCertificates, token)).status).toBe(200)
+    await expectRefusal(byKeys, token, 'unknown-key')
+  })
+
+  it('and has released the secret for no other', () => {
+    const released = ({ kbs }: Trustee2) =>
+      kbs.log().filter((line) => line.event === 'resource-read' && line.decision === 'allowed').length
+    expect(released(byKeys)).toBe(2)
+    expect(released(byCertificates)).toBe(3)
   })
 })
 
