@@ -1,5 +1,6 @@
 /** The public face of the engine: compile once, evaluate many times (spec 05 §10). */
 import { createHash } from 'node:crypto'
+import { chargeText } from './builtins/encoding.ts'
 import { builtinTable } from './builtins/table.ts'
 import { type ExternalUse, Unit } from './compile/compiler.ts'
 import type { QueryResult } from './compile/query.ts'
@@ -19,7 +20,7 @@ import { COMPILE_LIMITS, type CompileLimits, EVALUATION_LIMITS, type EvaluationL
 import type { Dialect } from './syntax/ast.ts'
 import { parseQuery } from './syntax/parser.ts'
 import { DiagnosticError, Source } from './syntax/source.ts'
-import { EMPTY_OBJECT, RegoObject, type Value, type ValueKind } from './values/value.ts'
+import { EMPTY_OBJECT, metered, RegoObject, type Value, type ValueKind } from './values/value.ts'
 
 export interface PolicySource {
   readonly file: string
@@ -225,7 +226,7 @@ class Policy implements CompiledPolicy {
       const node = this.#ruleAt(path)
       if (!node) results.set(path, { kind: 'missing' })
       else {
-        const value = guarded(context, () => documentAtPath(context, node.path))
+        const value = guarded(context, () => sized(context, documentAtPath(context, node.path)))
         results.set(path, value === undefined ? { kind: 'undefined' } : { kind: 'value', value })
       }
     }
@@ -269,19 +270,24 @@ function compileQueryText(unit: Unit, source: Source) {
   }
 }
 
+/** A result that is small enough as a tree; values may share parts, so that a small one may print as a huge one. */
+function sized(context: Context, value: Value | undefined): Value | undefined {
+  if (typeof value === 'object' && value !== null) chargeText(value, context)
+  return value
+}
+
 /**
  * Runs a part of an evaluation. Once an answer is missing nothing that follows is final, so errors that the
  * missing value may have caused are dropped; a later round meets those that are real.
  */
 function guarded<T>(context: Context, run: () => T): T | undefined {
   try {
-    return run()
+    return metered(context, run)
   } catch (error) {
     if (error instanceof RangeError && /call stack/i.test(error.message)) {
       throw new PolicyLimitError('depth', 'the evaluation nests too deep')
     }
-    const isSpeculative =
-      context.misses > 0 && error instanceof PolicyEvaluationError && error.code !== 'external'
+    const isSpeculative = context.misses > 0 && error instanceof PolicyEvaluationError
     if (isSpeculative) return undefined
     throw error
   }

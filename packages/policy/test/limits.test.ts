@@ -236,3 +236,34 @@ describe('hostile input', () => {
     expect(() => fromJs(() => 1)).toThrow(/function/)
   })
 })
+
+describe('values that share parts', () => {
+  const doubled = Array.from(
+    { length: 60 },
+    (_, i) => `v${i + 1} := [v${i}, v${i}]\nw${i + 1} := [w${i}, w${i}]`,
+  ).join('\n')
+  const tree = `v0 := input.a\nw0 := input.a\n${doubled}\n`
+
+  it.each([
+    ['compared', 'x := v60 == w60'],
+    ['ordered', 'x := v60 < w60'],
+    ['made members', 'x := count({v60, w60})'],
+    ['printed', 'x := sprintf("%v", [v60])'],
+    ['marshalled', 'x := json.marshal(v60)'],
+    ['walked', 'x := [p | walk(v60, [p, _])]'],
+    ['returned', 'x := v60'],
+  ])('are refused when they are huge as trees and %s', (_name, rule) => {
+    expect(errorOf(`${tree}${rule}`, { input: { a: 1 } })).toMatch(/^PolicyLimitError:(steps|size)$/)
+  })
+
+  it('do not hold up the deadline when long strings are compared over and over', () => {
+    const body = `s := concat("", ["xxxxxxxxxxxxxxxxxxxx" | some i in numbers.range(1, 100000)])
+a := concat("", [s, "a"])
+b := concat("", [s, "b"])
+x := [1 | some i in numbers.range(1, 100000); concat("", [s, "c"]) == concat("", [s, "d"])]
+y := sort([a | some i in numbers.range(1, 10000)]) < [b]`
+    const start = performance.now()
+    expect(errorOf(body)).toMatch(/^PolicyLimitError:(steps|size)$/)
+    expect(performance.now() - start).toBeLessThan(5_000)
+  })
+})

@@ -1,6 +1,6 @@
 /** Base64, hex, URL queries, JSON and YAML texts. */
 import { parseDocument, stringify } from 'yaml'
-import { PolicyEvaluationError } from '../errors.ts'
+import { PolicyEvaluationError, PolicyLimitError } from '../errors.ts'
 import type { Context } from '../evaluate/context.ts'
 import { fromJs, memberName, parseJson, toJs, toJsonText, wellFormed } from '../values/json.ts'
 import { isArray, kindOf, ObjectBuilder, RegoObject, RegoSet, type Value } from '../values/value.ts'
@@ -192,10 +192,14 @@ function isReadable(read: (text: string, context: Context) => Value): Call {
   }
 }
 
+/** YAML takes far longer to read than JSON. */
+const MAX_YAML = 256 << 10
+
 /** YAML without aliases that multiply: at most 100 uses. */
 function readYaml(text: string, context: Context): Value {
+  if (text.length > MAX_YAML) throw new PolicyLimitError('size', `YAML text is longer than ${MAX_YAML} bytes`)
   context.growString(text.length)
-  context.charge(text.length)
+  context.charge(text.length * 4)
   try {
     const document = parseDocument(text, { intAsBigInt: true, uniqueKeys: false, logLevel: 'silent' })
     const [error] = document.errors

@@ -53,7 +53,7 @@ export function chargeMatch(re: RE2JS, subject: string, context: Context): void 
   if (subject.length > MAX_SUBJECT) {
     throw new PolicyLimitError('regex', `the subject of a pattern is longer than ${MAX_SUBJECT} bytes`)
   }
-  context.charge((subject.length * re.programSize()) / 64)
+  context.charge((subject.length * re.programSize()) / 16)
 }
 
 const isValid: Call = ([v], context) => {

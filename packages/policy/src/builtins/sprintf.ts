@@ -4,6 +4,7 @@ import { isExactInteger } from '../values/number.ts'
 import { regoNotation } from '../values/print.ts'
 import { isNumber, type Value } from '../values/value.ts'
 import { BuiltinError } from './builtin.ts'
+import { chargeText } from './encoding.ts'
 
 interface Spec {
   minus: boolean
@@ -22,12 +23,14 @@ type Argument =
   | { readonly type: 'float64'; readonly value: number }
   | { readonly type: 'string'; readonly value: string }
 
-function argumentOf(v: Value): Argument {
+function argumentOf(v: Value, context: Context): Argument {
   if (isNumber(v)) {
     if (isExactInteger(v)) return { type: 'int', value: BigInt(v) }
     return { type: 'float64', value: Number(v) }
   }
-  return { type: 'string', value: typeof v === 'string' ? v : regoNotation(v) }
+  if (typeof v === 'string') return { type: 'string', value: v }
+  chargeText(v, context)
+  return { type: 'string', value: regoNotation(v) }
 }
 
 const MAX_WIDTH = 1_000_000
@@ -74,7 +77,7 @@ class Formatter {
   /** Values that no verb used. */
   #extra(): string {
     const rest = this.#values.slice(this.#next).map((v) => {
-      const arg = argumentOf(v)
+      const arg = argumentOf(v, this.#context)
       return `${arg.type}=${plain(arg)}`
     })
     return `%!(EXTRA ${rest.join(', ')})`
@@ -109,7 +112,7 @@ class Formatter {
     if (value === undefined) {
       throw new BuiltinError(`no argument for the verb %${verb}`, { argument: 2 })
     }
-    this.#append(formatOne({ ...flags, verb }, argumentOf(value), this.#context))
+    this.#append(formatOne({ ...flags, verb }, argumentOf(value, this.#context), this.#context))
   }
 
   #flags(): Omit<Spec, 'verb'> {

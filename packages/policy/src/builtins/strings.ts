@@ -28,11 +28,17 @@ const concat: Call = (args, context) => {
   return list.join(delimiter)
 }
 
+/** A search may compare at every place; charged as if a part of them went far. */
+function chargeSearch(text: string, part: string, context: Context): void {
+  context.charge(text.length / 64 + (text.length * part.length) / 4_096)
+}
+
 function search(find: (text: string, part: string) => boolean): Call {
   return (args, context) => {
     const text = stringAt(args, 0)
-    context.charge(text.length / 64)
-    return find(text, stringAt(args, 1))
+    const part = stringAt(args, 1)
+    chargeSearch(text, part, context)
+    return find(text, part)
   }
 }
 
@@ -47,7 +53,7 @@ const indexOf: Call = (args, context) => {
   const text = stringAt(args, 0)
   const part = stringAt(args, 1)
   if (part === '') throw new BuiltinError('empty search string', { argument: 2 })
-  context.charge(text.length / 64)
+  chargeSearch(text, part, context)
   const at = text.indexOf(part)
   return at < 0 ? -1 : pointIndex(text, at)
 }
@@ -57,6 +63,7 @@ const indexOfAll: Call = (args, context) => {
   const part = stringAt(args, 1)
   if (part === '') throw new BuiltinError('empty search string', { argument: 2 })
   context.charge(text.length)
+  chargeSearch(text, part, context)
   const found: number[] = []
   let point = 0
   let from = 0
@@ -78,7 +85,8 @@ function changeCase(change: (text: string) => string): Call {
 }
 
 function replaceAll(text: string, old: string, replacement: string, context: Context): string {
-  context.charge((text.length + replacement.length) / 16)
+  chargeSearch(text, old, context)
+  context.charge(replacement.length / 16)
   const pieces = text.split(old)
   context.growString(text.length + (pieces.length - 1) * (replacement.length - old.length))
   return pieces.join(replacement)
@@ -107,8 +115,9 @@ const replaceMany: Call = (args, context) => {
   }
   let result = ''
   let i = 0
+  const each = 1 + pairs.reduce((sum, [old]) => sum + 1 / 8 + old.length / 4_096, 0)
   while (i <= text.length) {
-    context.charge(pairs.length / 8 + 1)
+    context.charge(each)
     const found = pairs.find(([old]) => text.startsWith(old, i))
     if (found) {
       context.growString(found[1].length)
@@ -130,6 +139,7 @@ const split: Call = (args, context) => {
   const text = stringAt(args, 0)
   const delimiter = stringAt(args, 1)
   context.growString(text.length)
+  chargeSearch(text, delimiter, context)
   const pieces = delimiter === '' ? points(text) : text.split(delimiter)
   context.growCollection(pieces.length)
   return pieces
@@ -205,7 +215,7 @@ function anyMatch(matches: (text: string, part: string) => boolean): Call {
 const countParts: Call = (args, context) => {
   const text = stringAt(args, 0)
   const part = stringAt(args, 1)
-  context.charge(text.length / 16)
+  chargeSearch(text, part, context)
   if (part === '') return points(text).length + 1
   return text.split(part).length - 1
 }

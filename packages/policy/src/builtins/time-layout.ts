@@ -49,6 +49,7 @@ function piecesOf(layout: string): readonly Piece[] {
     from = match.index + match[0].length
   }
   if (from < layout.length) pieces.push({ literal: layout.slice(from) })
+  if (layout.length > 256) return pieces
   if (parsedLayouts.size > 64) parsedLayouts.clear()
   parsedLayouts.set(layout, pieces)
   return pieces

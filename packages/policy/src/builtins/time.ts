@@ -123,8 +123,9 @@ const difference: Call = (args) => {
   return [years, months, days, hours, minutes, seconds]
 }
 
-const format: Call = (args) => {
+const format: Call = (args, context) => {
   const { ns, zone, layout } = momentAt(args, 0, 3)
+  context.growString((layout?.length ?? 0) * 8 + 64)
   const local = localTime(ns, zone)
   if (layout !== undefined) return formatTime(local, NAMED_LAYOUTS.get(layout) ?? layout)
   const whole = formatTime(local, '2006-01-02T15:04:05')
@@ -187,8 +188,9 @@ export const timeBuiltins: readonly Builtin[] = [
     name: 'time.parse_ns',
     arity: 2,
     tier: 1,
-    call: (args) => {
+    call: (args, context) => {
       const layout = stringAt(args, 0)
+      context.charge(layout.length / 4)
       return parse(stringAt(args, 1), NAMED_LAYOUTS.get(layout) ?? layout)
     },
   },

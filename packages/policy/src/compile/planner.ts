@@ -145,8 +145,8 @@ export class Planner {
 
   #tracedLiteral(literal: ResolvedLiteral, bound: Bound, steps: Step[]): void {
     const { trace } = this.#shared
-    if (!trace) return this.#literal(literal, bound, steps)
-    trace.literal(literal, steps, () => this.#literal(literal, bound, steps))
+    if (!trace) this.#literal(literal, bound, steps)
+    else trace.literal(literal, steps, () => this.#literal(literal, bound, steps))
   }
 
   #literal(literal: ResolvedLiteral, bound: Bound, steps: Step[]): void {

@@ -1,5 +1,6 @@
 /** Compiles terms to closures that compute values (spec 05 §16). */
 import type { Builtin } from '../builtins/builtin.ts'
+import { chargeText } from '../builtins/encoding.ts'
 import { PolicyEvaluationError, type SourceLocation } from '../errors.ts'
 import type { Context } from '../evaluate/context.ts'
 import {
@@ -179,7 +180,8 @@ export class TermCompiler {
     return (f) => {
       let text = ''
       for (const part of parts) {
-        const shown = typeof part === 'string' ? part : templateText(part(f) as readonly Value[], location)
+        const shown =
+          typeof part === 'string' ? part : templateText(part(f) as readonly Value[], f.context, location)
         f.context.growString(text.length + shown.length)
         text += shown
       }
@@ -360,6 +362,7 @@ export class TermCompiler {
 function printAll(context: Context, start: string, args: readonly (readonly Value[])[]): void {
   let lines = [start]
   for (const values of args) {
+    chargeText(values, context)
     const shown = values.length === 0 ? ['<undefined>'] : values.map(printValue)
     context.charge(lines.length * shown.length)
     lines = lines.flatMap((line) => shown.map((text) => `${line} ${text}`))
@@ -367,7 +370,8 @@ function printAll(context: Context, start: string, args: readonly (readonly Valu
   for (const line of lines) context.print(line)
 }
 
-function templateText(values: readonly Value[], location: SourceLocation): string {
+function templateText(values: readonly Value[], context: Context, location: SourceLocation): string {
+  chargeText(values, context)
   const [value, another] = values
   if (another !== undefined) {
     throw new PolicyEvaluationError(

@@ -223,6 +223,7 @@ export class Context {
   remember(key: string, make: () => Value): Value {
     const known = this.#memo.get(key)
     if (known !== undefined) return known
+    this.grow(key.length + 64)
     const made = make()
     this.#memo.set(key, made)
     return made

@@ -40,6 +40,27 @@ export function isArray(v: Value | undefined): v is RegoArray {
   return Array.isArray(v)
 }
 
+/** Told about work that grows with the size of values; deep values that share parts can be huge as trees. */
+export interface Meter {
+  charge(steps: number): void
+}
+
+let meter: Meter | undefined
+
+/** Runs with a meter for comparisons and canonical texts; evaluations are synchronous, so there is one at a time. */
+export function metered<T>(current: Meter, run: () => T): T {
+  const outer = meter
+  meter = current
+  try {
+    return run()
+  } finally {
+    meter = outer
+  }
+}
+
+/** Strings longer than this cost steps when they are compared. */
+const LONG = 1_024
+
 export function tooDeep(): PolicyLimitError {
   return new PolicyLimitError('depth', `a value nests deeper than ${MAX_DEPTH} levels`)
 }
@@ -80,6 +101,7 @@ export function canonicalText(v: Value, depth = 0): string {
     if (i > 0) text += ','
     text += canonicalText(v[i] as Value, depth + 1)
   }
+  meter?.charge(1 + text.length / 64)
   return `${text}]`
 }
 
@@ -262,8 +284,9 @@ const RANK: Readonly<Record<ValueKind, number>> = {
 
 /** Order by code point, which is not what `<` does on UTF-16 units. */
 export function compareStrings(a: string, b: string): number {
-  if (a === b) return 0
   const length = Math.min(a.length, b.length)
+  if (length > LONG) meter?.charge(length / 256)
+  if (a === b) return 0
   for (let i = 0; i < length; i++) {
     let x = a.charCodeAt(i)
     let y = b.charCodeAt(i)
@@ -280,14 +303,15 @@ export function compareStrings(a: string, b: string): number {
 
 /** Total order over all values: null, false, true, numbers, strings, arrays, objects, sets. */
 export function compareValues(a: Value, b: Value, depth = 0): number {
-  if (a === b) return 0
   if (typeof a === 'string' && typeof b === 'string') return compareStrings(a, b)
+  if (a === b) return 0
   if (isNumber(a) && isNumber(b)) return a < b ? -1 : a > b ? 1 : 0
   const ka = kindOf(a)
   const kb = kindOf(b)
   if (ka !== kb) return RANK[ka] - RANK[kb]
   if (depth > MAX_DEPTH) throw tooDeep()
   if (ka === 'boolean') return a === false ? -1 : 1
+  meter?.charge(1)
   if (ka === 'array') return compareLists(a as RegoArray, b as RegoArray, depth)
   if (ka === 'set') return compareLists((a as RegoSet).members(), (b as RegoSet).members(), depth)
   return compareObjects(a as RegoObject, b as RegoObject, depth)
@@ -321,14 +345,22 @@ export function isNumber(v: Value | undefined): v is RegoNumber {
 
 /** Deep equality by value; `1`, `1.0` and `1e0` are one number. */
 export function equalValues(a: Value, b: Value, depth = 0): boolean {
+  if (typeof a === 'string') return typeof b === 'string' && equalStrings(a, b)
   if (a === b) return true
   // a double may equal an integer that is held as bigint; the order of numbers is exact
   if (isNumber(a)) return isNumber(b) && !(a < b) && !(a > b)
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (depth > MAX_DEPTH) throw tooDeep()
+  meter?.charge(1)
   if (isArray(a)) return isArray(b) && equalLists(a, b, depth)
   if (a instanceof RegoObject) return b instanceof RegoObject && equalObjects(a, b, depth)
   return b instanceof RegoSet && equalSets(a, b)
+}
+
+function equalStrings(a: string, b: string): boolean {
+  if (a.length !== b.length) return false
+  if (a.length > LONG) meter?.charge(a.length / 1_024)
+  return a === b
 }
 
 function equalLists(a: readonly Value[], b: readonly Value[], depth: number): boolean {
