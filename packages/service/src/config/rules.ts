@@ -336,7 +336,7 @@ export function riskWarnings(
       program !== 'kbs-resource' &&
         config.attestation_service.attestation_token_broker.signer?.key_path === undefined &&
         config.state_dir === undefined,
-      'attestation_token_broker.signer: the signing key lasts as long as the process; set signer.key_path or state_dir',
+      'attestation_token_broker.signer: the signing key lasts as long as the process, and no replica knows another’s passports or sessions; set signer.key_path or state_dir',
     ],
     [
       (http.worker_count ?? 1) > 1,

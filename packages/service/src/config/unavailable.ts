@@ -11,8 +11,8 @@ interface UnavailableChoice {
   readonly remedy: string
   /** Whether the value decides which keys its table has, so that nothing else there can be judged. */
   readonly governsTable: boolean
-  /** The program in which the section has no effect. */
-  readonly withoutEffectIn?: Program
+  /** The programs in which the section has no effect. Default: none. */
+  readonly withoutEffectIn?: readonly Program[]
 }
 
 const storageTypes = {
@@ -28,14 +28,14 @@ export const unavailableChoices: readonly UnavailableChoice[] = [
     values: ['coco_as_grpc', 'CoCoASGrpc', 'intel_ta', 'IntelTA'],
     remedy: 'Use "coco_as_builtin", which verifies evidence in this process',
     governsTable: true,
-    withoutEffectIn: 'kbs-resource',
+    withoutEffectIn: ['kbs-resource'],
   },
   {
     path: 'attestation_service.rvps_config.type',
     values: ['GrpcRemote'],
     remedy: 'Use "BuiltIn"',
     governsTable: true,
-    withoutEffectIn: 'kbs-resource',
+    withoutEffectIn: ['kbs-resource'],
   },
   {
     path: 'plugins.*.name',
@@ -45,19 +45,23 @@ export const unavailableChoices: readonly UnavailableChoice[] = [
     ],
     remedy: 'Remove the entry',
     governsTable: true,
-    withoutEffectIn: 'kbs-attest',
+    withoutEffectIn: ['kbs-attest', 'attestation-service'],
   },
   {
     path: 'plugins.*.storage_backend_type',
     values: ['Vault', 'vault', 'Aliyun', 'aliyun', 'Aws', 'aws', 'Gcp', 'gcp'],
     remedy: 'Use "KvStorage"',
     governsTable: true,
-    withoutEffectIn: 'kbs-attest',
+    withoutEffectIn: ['kbs-attest', 'attestation-service'],
   },
   { path: 'storage_backend.storage_type', ...storageTypes },
   { path: 'session_storage_type', ...storageTypes },
-  { path: 'attestation_service.storage_type', ...storageTypes, withoutEffectIn: 'kbs-resource' },
-  { path: 'attestation_service.rvps_config.storage_type', ...storageTypes, withoutEffectIn: 'kbs-resource' },
+  { path: 'attestation_service.storage_type', ...storageTypes, withoutEffectIn: ['kbs-resource'] },
+  {
+    path: 'attestation_service.rvps_config.storage_type',
+    ...storageTypes,
+    withoutEffectIn: ['kbs-resource'],
+  },
 ]
 
 /** What of a document this version does not have. */
@@ -78,7 +82,7 @@ export function findUnavailable(document: Record<string, unknown>, program: Prog
     for (const { parent, name, steps, path } of occurrences(document, choice.path)) {
       const value = parent[name]
       if (typeof value !== 'string' || !choice.values.includes(value)) continue
-      if (choice.withoutEffectIn === program) {
+      if (choice.withoutEffectIn?.includes(program)) {
         Reflect.deleteProperty(document, steps[0] ?? '')
         continue
       }

@@ -377,6 +377,7 @@ describe('what Trustee has and this version has not', () => {
   it('is ignored by a program in which the section has no effect', () => {
     const plugin = `${minimal}[[plugins]]\nname = "sample"\n`
     expect(parse(plugin, 'kbs-attest').warnings.join()).toMatch(/plugins have no effect/)
+    expect(parse(plugin, 'attestation-service').warnings.join()).toMatch(/plugins and admin have no effect/)
     const service = `${trusting}[attestation_service]\n${intel}`
     expect(parse(service, 'kbs-resource').warnings.join()).toMatch(/attestation_service has no effect/)
   })
