@@ -27,6 +27,8 @@ const curveAlgorithms: Readonly<Record<string, string>> = {
 }
 const edAlgorithms = ['EdDSA', 'Ed25519']
 const smallestRsaBits = 2048
+/** With 1, whatever is padded is its own signature. */
+const smallestRsaExponent = 3n
 
 /**
  * Takes the public key of a JWK: EC P-256, P-384, P-521, RSA from 2048 bits, Ed25519. Exactly one algorithm fits a key:
@@ -48,7 +50,7 @@ export async function keyFromJwk(value: JsonValue): Promise<VerificationKey> {
   if (declared !== undefined && !fitting.includes(declared))
     throw new UnusableKey('has an alg that does not fit')
   const algorithms = fitting === edAlgorithms ? fitting : [declared ?? fitting[0] ?? '']
-  return { kid: text(value, 'kid'), thumbprint: await calculateJwkThumbprint(jwk), algorithms, key }
+  return { ...(await keyFromObject(key)), kid: text(value, 'kid'), algorithms }
 }
 
 /**
@@ -95,6 +97,8 @@ function algorithmsOf(key: KeyObject): readonly string[] {
     case 'rsa':
       if ((details?.modulusLength ?? 0) < smallestRsaBits)
         throw new UnusableKey('is an RSA key below 2048 bits')
+      if ((details?.publicExponent ?? 0n) < smallestRsaExponent)
+        throw new UnusableKey('is an RSA key with an exponent below 3')
       return rsaAlgorithms
     case 'ec': {
       const algorithm = curveAlgorithms[key.export({ format: 'jwk' }).crv ?? '']
