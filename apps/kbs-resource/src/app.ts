@@ -9,7 +9,7 @@ import {
 import type { Hono } from 'hono'
 import type { ResourceDeps } from './deps.ts'
 import { resourceRoute } from './routes/resource.ts'
-import { listResourcePoliciesRoute, setResourcePolicyRoute } from './routes/resource-policy.ts'
+import { resourcePolicyRoutes } from './routes/resource-policy-workbench.ts'
 
 export type { ResourceDeps } from './deps.ts'
 export { openResourceDeps } from './open-deps.ts'
@@ -18,7 +18,7 @@ export { kbsResource } from './service.ts'
 
 /** KBS2's part of `/kbs/v0`; a name that is not here is answered with 404. */
 export function resourceRoutes(deps: ResourceDeps): KbsRoute[] {
-  const policy = [setResourcePolicyRoute(deps), listResourcePoliciesRoute(deps)]
+  const policy = resourcePolicyRoutes(deps)
   return deps.secrets ? [resourceRoute(deps, deps.secrets), ...policy] : policy
 }
 

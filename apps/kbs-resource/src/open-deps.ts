@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { presets } from '@passport-kbs/policy'
 import { type Config, createPassportVerifier, type OwnKeys, type SharedDeps } from '@passport-kbs/service'
-import { openStorage } from '@passport-kbs/storage'
+import { createVersionHistory, openStorage } from '@passport-kbs/storage'
 import type { ResourceDeps } from './deps.ts'
 import { openResourcePolicy } from './resource-policy.ts'
 
@@ -43,6 +43,8 @@ export async function openResourceDeps(
     now: () => new Date(),
     clock: () => performance.now(),
     randomBytes,
+    history: createVersionHistory(storage.namespace('policy_history'), { owner: 'resource' }),
+    onLoaded: (policySha384) => logger.info({ policySha384 }, 'resource policy loaded'),
   })
   const deps: ResourceDeps = {
     ...shared,

@@ -8,7 +8,13 @@ import {
   toJs,
 } from '@passport-kbs/policy'
 import { decodeUtf8, EncodingError, type JsonObject } from '@passport-kbs/protocol'
-import { deriveFromStore, type KeyValueStore, StorageUnavailable } from '@passport-kbs/storage'
+import {
+  deriveFromStore,
+  type KeyValueStore,
+  StorageUnavailable,
+  type VersionHistory,
+  type VersionRecord,
+} from '@passport-kbs/storage'
 
 /** Where Trustee keeps the one resource policy: namespace `kbs` (spec 01 §4.4). */
 export const resourcePolicyKey = 'resource-policy.rego'
@@ -31,10 +37,21 @@ export type PolicyDecision =
 export interface ResourcePolicy {
   /** Only `data.policy.allow == true` allows. Throws `PolicyError` when the policy cannot be evaluated. */
   decide(claims: JsonObject, question: PolicyQuestion): Promise<PolicyDecision>
-  /** Compiles, then stores; throws `PolicyCompileError` and changes nothing when it does not compile. Answers its SHA-384. */
-  set(rego: string): Promise<string>
+  /**
+   * Compiles, records the version, then stores; throws `PolicyCompileError` and changes nothing when it does not compile.
+   * Answers its SHA-384.
+   */
+  set(rego: string, by?: string): Promise<string>
   /** Ids of the stored policies. */
   list(): Promise<readonly string[]>
+  /** The text in force. */
+  get(): Promise<string | undefined>
+  /** What was set when, newest first. */
+  versions(): Promise<readonly VersionRecord[]>
+  /** The text of a version. */
+  version(sha384: string): Promise<string | undefined>
+  /** Sets the text of an earlier version again; false where there is none. */
+  rollBack(sha384: string, by?: string): Promise<boolean>
 }
 
 export interface ResourcePolicyOptions {
@@ -47,6 +64,10 @@ export interface ResourcePolicyOptions {
   readonly randomBytes: (size: number) => Uint8Array
   /** How long another replica's change may go unseen, in milliseconds. */
   readonly maxAgeMs: number
+  /** Where versions are recorded. */
+  readonly history?: VersionHistory
+  /** Told the hash whenever a text that was not in force here before is compiled. */
+  readonly onLoaded?: (sha384: string) => void
 }
 
 /**
@@ -54,24 +75,54 @@ export interface ResourcePolicyOptions {
  * policy once it is back.
  */
 export async function openResourcePolicy(options: ResourcePolicyOptions): Promise<ResourcePolicy> {
-  const { store } = options
+  const { store, history, onLoaded } = options
   const install = installOnce(options)
   await install().catch((error: unknown) => {
     if (!(error instanceof StorageUnavailable)) throw error
   })
-  const derived = () => deriveFromStore(store, resourcePolicyKey, compile, options)
+  const load = (bytes: Uint8Array | undefined) => {
+    const policy = compile(bytes)
+    if (policy) onLoaded?.(policy.sha384)
+    return policy
+  }
+  const derived = () => deriveFromStore(store, resourcePolicyKey, load, options)
   let compiled = derived()
+  const replace = async (rego: string, origin: 'set' | 'rollback', by: string | undefined) => {
+    const { sha384 } = compileText(rego)
+    const text = new TextEncoder().encode(rego)
+    if (history) {
+      const version = { text, at: options.now(), origin, by }
+      await history.record(resourcePolicyId, version, await store.get(resourcePolicyKey))
+    }
+    await store.set(resourcePolicyKey, text)
+    // a new one, since the old may just be reading what was there before
+    compiled = derived()
+    return sha384
+  }
   return {
     async decide(claims, question) {
       await install()
       return decide(await compiled.current(), options, claims, question)
     },
-    async set(rego) {
-      const { sha384 } = compileText(rego)
-      await store.set(resourcePolicyKey, new TextEncoder().encode(rego))
-      // a new one, since the old may just be reading what was there before
-      compiled = derived()
-      return sha384
+    async set(rego, by) {
+      return await replace(rego, 'set', by)
+    },
+    async get() {
+      const text = await store.get(resourcePolicyKey)
+      return text && decodeUtf8(text)
+    },
+    async versions() {
+      return (await history?.list(resourcePolicyId)) ?? []
+    },
+    async version(sha384) {
+      const text = await history?.read(resourcePolicyId, sha384)
+      return text && decodeUtf8(text)
+    },
+    async rollBack(sha384, by) {
+      const text = await history?.read(resourcePolicyId, sha384)
+      if (!text) return false
+      await replace(decodeUtf8(text), 'rollback', by)
+      return true
     },
     async list() {
       return (await store.get(resourcePolicyKey)) === undefined ? [] : [resourcePolicyId]

@@ -22,7 +22,7 @@ import {
   createPassportVerifier,
   parseConfig,
 } from '@passport-kbs/service'
-import { openStorage, type Storage, type StorageConfig } from '@passport-kbs/storage'
+import { createVersionHistory, openStorage, type Storage, type StorageConfig } from '@passport-kbs/storage'
 import { SignJWT } from 'jose'
 import { expect } from 'vitest'
 import { createApp, openResourcePolicy, type ResourceDeps } from '../src/app.ts'
@@ -76,6 +76,8 @@ export async function openTestKbs(options: TestKbsOptions = {}): Promise<TestKbs
     now: () => new Date(),
     clock: () => performance.now(),
     randomBytes: (size) => crypto.getRandomValues(new Uint8Array(size)),
+    history: createVersionHistory(storage.namespace('policy_history'), { owner: 'resource' }),
+    onLoaded: (policySha384) => logger.info({ policySha384 }, 'resource policy loaded'),
   })
   const deps: ResourceDeps = {
     passports: await createPassportVerifier(config.attestationToken, { logger, profile: 'development' }),

@@ -1,4 +1,5 @@
 import type { JsonValue, Tee } from '@passport-kbs/protocol'
+import type { VersionRecord } from '@passport-kbs/storage'
 
 export type RuntimeDataHash = 'sha256' | 'sha384' | 'sha512' | 'sm3'
 
@@ -52,9 +53,11 @@ export interface AttestationService {
     supportedHashAlgorithms: readonly string[] | undefined,
   ): { readonly hash: RuntimeDataHash; readonly announce: boolean }
   /** Attestation policy management (spec 02 §1.7); ids carry the class suffix, e.g. `default_cpu`. Throws `PolicyCompileError`, `InvalidPolicyId`. */
-  setPolicy(id: string, rego: string): Promise<void>
+  setPolicy(id: string, rego: string, by?: string): Promise<void>
   getPolicy(id: string): Promise<string | undefined>
   listPolicies(): Promise<readonly string[]>
+  /** Earlier versions of policies; absent where a remote service keeps them. */
+  readonly policyVersions?: PolicyVersions
   /** Registers an RVPS envelope (spec 02 §6.1), all of it or nothing. Throws `ReferenceValueError`. */
   registerReferenceValues(envelope: JsonValue, now: Date): Promise<readonly string[]>
   /** The stored value while it has not expired. */
@@ -65,6 +68,16 @@ export interface AttestationService {
   /** Rejects when a dependency is down. For readiness. */
   ping(): Promise<void>
   close(): Promise<void>
+}
+
+/** What was set when, and the way back. All throw `InvalidPolicyId`. */
+export interface PolicyVersions {
+  /** Newest first. */
+  list(id: string): Promise<readonly VersionRecord[]>
+  /** The text of a version. */
+  read(id: string, sha384: string): Promise<string | undefined>
+  /** Sets the text of an earlier version again; false where there is none. Throws `PolicyCompileError`. */
+  rollBack(id: string, sha384: string, by?: string): Promise<boolean>
 }
 
 /** The policy is missing, or its evaluation failed; text names rules and paths, never claim values. */

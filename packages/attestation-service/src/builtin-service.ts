@@ -1,6 +1,11 @@
 import { performance } from 'node:perf_hooks'
 import type { Tee } from '@passport-kbs/protocol'
-import { type KeyValueStore, type Storage, StorageUnavailable } from '@passport-kbs/storage'
+import {
+  createVersionHistory,
+  type KeyValueStore,
+  type Storage,
+  StorageUnavailable,
+} from '@passport-kbs/storage'
 import type { Verifier } from '@passport-kbs/tee-evidence'
 import {
   type AttestationService,
@@ -36,6 +41,8 @@ export interface AttestationServiceOptions {
   readonly clock?: (() => number) | undefined
   /** Told of every evaluation, for audit. Awaited: where it rejects, no token leaves. */
   readonly onEvaluated?: ((record: EvaluationRecord) => void | Promise<void>) | undefined
+  /** Told the hash whenever a policy that was not in force here before is compiled. */
+  readonly onPolicyLoaded?: ((id: string, sha384: string) => void) | undefined
   /** Told of what an operator should know. */
   readonly onNotice?: Notice | undefined
 }
@@ -61,6 +68,7 @@ export interface BuiltInAttestationService extends AttestationService {
 type Notice = (notice: string, cause?: unknown) => void
 
 const policyNamespace = 'attestation_service_policy'
+const historyNamespace = 'policy_history'
 const referenceValueNamespace = 'reference_value'
 
 /**
@@ -81,7 +89,13 @@ export async function createAttestationService(
     onNotice,
   })
   const policyStore = storage.namespace(policyNamespace)
-  const policies = createPolicyStore(policyStore, { maxAgeMs: options.policyMaxAgeMs ?? 1_000, clock })
+  const policies = createPolicyStore(policyStore, {
+    maxAgeMs: options.policyMaxAgeMs ?? 1_000,
+    clock,
+    now: options.now ?? (() => new Date()),
+    history: createVersionHistory(storage.namespace(historyNamespace), { owner: 'attestation' }),
+    ...(options.onPolicyLoaded ? { onLoaded: options.onPolicyLoaded } : {}),
+  })
   const referenceValues = createReferenceValues(referenceValueStorage.namespace(referenceValueNamespace))
   const defaultPolicies = installOnce(policyStore, onNotice)
   await defaultPolicies().catch((cause) => onNotice('the default policies could not be installed yet', cause))
@@ -112,8 +126,14 @@ export async function createAttestationService(
       verifierOf(tee, enabled)
       return { hash: 'sha384', announce: false }
     },
-    setPolicy: async (id, rego) => {
-      for (const doubt of await available(() => policies.set(id, rego))) onNotice(`policy ${id}: ${doubt}`)
+    setPolicy: async (id, rego, by) => {
+      const { doubts } = await available(() => policies.set(id, rego, by))
+      for (const doubt of doubts) onNotice(`policy ${id}: ${doubt}`)
+    },
+    policyVersions: {
+      list: (id) => available(() => policies.versions.list(id)),
+      read: (id, sha384) => available(() => policies.versions.read(id, sha384)),
+      rollBack: (id, sha384, by) => available(() => policies.versions.rollBack(id, sha384, by)),
     },
     getPolicy: (id) => available(() => policies.get(id)),
     listPolicies: () => available(() => policies.list()),

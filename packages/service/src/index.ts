@@ -18,6 +18,12 @@ export {
   createAdminGuard,
 } from './admin/admin-guard.ts'
 export { type AdminRecord, authorizeAdmin } from './admin/authorize-admin.ts'
+export {
+  type PolicyArchive,
+  type PolicyFinding,
+  type PolicyWorkbenchRoutesOptions,
+  policyWorkbenchRoutes,
+} from './admin/policy-workbench-routes.ts'
 export type {
   AdminConfig,
   AttestationApiConfig,

@@ -22,7 +22,6 @@ export function attestationPolicyRoutes(deps: AttestDeps): KbsRoute[] {
     deps,
     set: attestationPolicyRoute(deps),
     archive: {
-      ids: () => attestation.listPolicies(),
       active: (id) => attestation.getPolicy(id),
       versions: async (id) => (await versions?.list(id)) ?? [],
       version: async (id, sha384) => await versions?.read(id, sha384),

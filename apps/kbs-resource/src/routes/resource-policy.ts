@@ -6,13 +6,7 @@ import {
   parseResourcePolicyMessage,
   problems,
 } from '@passport-kbs/protocol'
-import {
-  authorizeAdmin,
-  emptyAnswer,
-  jsonAnswer,
-  type KbsRequest,
-  type KbsRoute,
-} from '@passport-kbs/service'
+import { authorizeAdmin, emptyAnswer, type KbsRequest, type KbsRoute } from '@passport-kbs/service'
 import type { ResourceDeps } from '../deps.ts'
 
 const verb = 'resource-policy'
@@ -25,26 +19,12 @@ export function setResourcePolicyRoute(deps: ResourceDeps): KbsRoute {
     async handle(request) {
       const admin = await authorize(deps, request)
       const rego = await readRego(request)
-      const policySha384 = await deps.policy.set(rego).catch((cause: unknown) => {
+      const policySha384 = await deps.policy.set(rego, admin.subject).catch((cause: unknown) => {
         if (cause instanceof PolicyCompileError) throw problems.resourcePolicyRefused(cause.message, cause)
         throw cause
       })
       deps.audit({ event: verb, decision: 'allowed', policySha384, ...admin })
       return emptyAnswer()
-    },
-  }
-}
-
-/** GET /kbs/v0/resource-policy: the ids of the stored policies, as `kbs-client` expects. */
-export function listResourcePoliciesRoute(deps: ResourceDeps): KbsRoute {
-  return {
-    name: verb,
-    method: 'GET',
-    async handle(request) {
-      const admin = await authorize(deps, request)
-      const ids = await deps.policy.list()
-      deps.audit({ event: `${verb}-list`, decision: 'allowed', ...admin })
-      return jsonAnswer(ids)
     },
   }
 }
