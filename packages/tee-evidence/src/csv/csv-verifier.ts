@@ -50,18 +50,21 @@ interface Prepared {
   readonly checks: readonly Check[]
   readonly chains: HygonChainVerifier
   readonly risk: RiskAppraisal<HygonPlatform>
+  /** Chips that the operator has listed, if any. */
+  readonly listed: ReadonlySet<string>
 }
 
 /** Verifies `csv` evidence: a Hygon CSV attestation report V1 or V2 (spec 04 §9). */
 export function createCsvVerifier(options: CsvVerifierOptions = {}): Verifier {
   const chains = new HygonChainVerifier(options.root ?? hygonRoot(hygonRootCertificate()))
   const risk = hygonRisk(options.risk ?? {})
+  const listed = new Set(options.risk?.allowedChipIds)
   const checks = [...ownChecks, ...risk.checks]
   return {
     tee: 'csv',
     checks,
     verify: async (evidence, request) => [
-      await verifyCsv(evidence, request, options, { checks, chains, risk }),
+      await verifyCsv(evidence, request, options, { checks, chains, risk, listed }),
     ],
   }
 }
@@ -72,9 +75,10 @@ async function verifyCsv(
   input: JsonValue,
   request: VerificationRequest,
   options: CsvVerifierOptions,
-  { checks, chains, risk }: Prepared,
+  prepared: Prepared,
 ): Promise<VerifiedEvidence> {
-  const run = new CheckRun(checks)
+  const { risk } = prepared
+  const run = new CheckRun(prepared.checks)
   run.make('expected-values', () => requireUsableExpectations(request))
   const evidence = run.make('evidence-format', () => readCsvEvidence(input))
   const version = run.make('report-version', () => requireVersion(evidence, options))
@@ -85,7 +89,7 @@ async function verifyCsv(
   run.make('serial-number-copy', () =>
     requireSame(evidence.serialNumber, report.serialNumber, 'CSV_SERIAL_MISMATCH'),
   )
-  const pek = await verifyChain(run, evidence, chipId, options, chains)
+  const pek = await verifyChain(run, evidence, chipId, options.certificateSource, prepared)
   run.make('report-algorithm', () => requireAlgorithm(report))
   run.make('report-signature', () => requireSignature(report, pek))
   if (report.version === 2) run.make('rtmr0', () => requireRtmr0(report))
@@ -133,10 +137,12 @@ async function verifyChain(
   run: CheckRun,
   evidence: CsvEvidence,
   chipId: string,
-  options: CsvVerifierOptions,
-  chains: HygonChainVerifier,
+  source: HygonCertificateSource | undefined,
+  { chains, listed }: Prepared,
 ): Promise<PlatformKey> {
-  const offer = await run.makeAsync('chip-certificates', () => chipCertificates(evidence, chipId, options))
+  // no signature covers the serial number: that a report comes from a listed chip, only that chip's own certificates prove
+  const ownHskCek = listed.has(chipId) ? undefined : evidence.hskCek
+  const offer = await run.makeAsync('chip-certificates', () => chipCertificates(ownHskCek, chipId, source))
   const hskCek = run.make('chip-certificate-format', () =>
     refusing(offer, () => readHskCek(offer.certificates)),
   )
@@ -148,14 +154,12 @@ async function verifyChain(
 }
 
 async function chipCertificates(
-  evidence: CsvEvidence,
+  ownHskCek: Uint8Array | undefined,
   chipId: string,
-  { certificateSource, risk }: CsvVerifierOptions,
+  source: HygonCertificateSource | undefined,
 ): Promise<HskCekOffer> {
-  // no signature covers the serial number: that a report comes from a listed chip, only that chip's own certificates prove
-  const isListed = risk?.allowedChipIds?.includes(chipId) === true
-  if (evidence.hskCek !== undefined && !isListed) return hskCekOffer(evidence.hskCek)
-  const offer = await certificateSource?.hskCek(chipId)
+  if (ownHskCek !== undefined) return hskCekOffer(ownHskCek)
+  const offer = await source?.hskCek(chipId)
   return offer ?? fail('CSV_CHAIN_UNAVAILABLE', `no source has HSK and CEK of chip ${chipId}`)
 }
 

@@ -43,13 +43,14 @@ function minimumBuild(minimum: number): RiskRule<HygonPlatform> {
 }
 
 function allowedChip(chipIds: readonly string[]): RiskRule<HygonPlatform> {
+  const allowed = new Set(chipIds)
   return {
     name: 'allowed-chip',
     code: 'CHIP_NOT_ALLOWED',
     protects:
       'Any genuine machine in the world, the attacker’s own included, could stand in for those of the operator.',
     judge({ chipId }) {
-      if (!chipIds.includes(chipId)) fail('CHIP_NOT_ALLOWED', 'the chip is not on the list')
+      if (!allowed.has(chipId)) fail('CHIP_NOT_ALLOWED', 'the chip is not on the list')
     },
   }
 }
