@@ -234,7 +234,7 @@ function formatDouble(spec: Spec, n: number, arg: Argument): string {
   return pad(spec, sign + magnitude, true)
 }
 
-/** `%v` is `%g` with the shortest digits and plain notation below 1e21. */
+/** `%v` is `%g` with the fewest digits that read back. */
 function formatFloat(n: number, verb: string, precision: number | undefined, sharp: boolean): string {
   if (n < 0) return `-${formatFloat(-n, verb, precision, sharp)}`
   switch (verb) {
@@ -243,20 +243,62 @@ function formatFloat(n: number, verb: string, precision: number | undefined, sha
       return toFixed(n, precision ?? 6)
     case 'e':
     case 'E': {
-      const text = exponent(n.toExponential(Math.min(precision ?? 6, 100)))
+      const text = exponent(toExponential(n, Math.min(precision ?? 6, MAX_PRECISION)))
       return verb === 'E' ? text.toUpperCase() : text
     }
     default: {
-      const text = general(n, precision, verb === 'v' ? 21 : undefined)
+      const text = general(n, precision)
       return verb === 'G' ? text.toUpperCase() : text
     }
   }
 }
 
+/** A double is `mantissa` x 2^`exponent`, exactly. */
+function partsOf(n: number): { mantissa: bigint; exponent: number } {
+  const view = new DataView(new ArrayBuffer(8))
+  view.setFloat64(0, n)
+  const bits = view.getBigUint64(0)
+  const biased = Number((bits >> 52n) & 0x7ffn)
+  const fraction = bits & 0xfffffffffffffn
+  return biased === 0
+    ? { mantissa: fraction, exponent: -1074 }
+    : { mantissa: fraction | (1n << 52n), exponent: biased - 1075 }
+}
+
+/** `n` x 10^`power` to the nearest integer, ties to even, as Go rounds and JavaScript does not. */
+function scaled(n: number, power: number): bigint {
+  const { mantissa, exponent } = partsOf(n)
+  let numerator = mantissa
+  let denominator = 1n
+  if (exponent >= 0) numerator <<= BigInt(exponent)
+  else denominator <<= BigInt(-exponent)
+  if (power >= 0) numerator *= 10n ** BigInt(power)
+  else denominator *= 10n ** BigInt(-power)
+  const quotient = numerator / denominator
+  const twice = 2n * (numerator % denominator)
+  const isUp = twice > denominator || (twice === denominator && quotient % 2n === 1n)
+  return isUp ? quotient + 1n : quotient
+}
+
+/** Digits beyond this are zeros of no meaning, since a double has no more. */
+const MAX_PRECISION = 1_074
+
 function toFixed(n: number, precision: number): string {
-  if (precision > 100) return toFixed(n, 100) + '0'.repeat(precision - 100)
-  if (n < 1e21) return n.toFixed(precision)
-  return BigInt(n).toString() + (precision > 0 ? `.${'0'.repeat(precision)}` : '')
+  if (precision > MAX_PRECISION) return toFixed(n, MAX_PRECISION) + '0'.repeat(precision - MAX_PRECISION)
+  const digits = scaled(n, precision)
+    .toString()
+    .padStart(precision + 1, '0')
+  const point = digits.length - precision
+  return precision === 0 ? digits : `${digits.slice(0, point)}.${digits.slice(point)}`
+}
+
+function toExponential(n: number, precision: number): string {
+  if (n === 0) return `0${precision > 0 ? `.${'0'.repeat(precision)}` : ''}e+0`
+  let power = Number(n.toExponential().split('e')[1])
+  let digits = scaled(n, precision - power).toString()
+  if (digits.length > precision + 1) digits = scaled(n, precision - ++power).toString()
+  const fraction = precision > 0 ? `.${digits.slice(1)}` : ''
+  return `${digits[0]}${fraction}e${power < 0 ? '-' : '+'}${Math.abs(power)}`
 }
 
 /** Go writes at least two digits of an exponent. */
@@ -264,20 +306,28 @@ function exponent(text: string): string {
   return text.replace(/e([+-])([0-9])$/, 'e$10$2')
 }
 
-function general(n: number, precision: number | undefined, plainBelow: number | undefined): string {
+/** Scientific notation for exponents below -4 and from the precision on, which counts as 6 when there is none. */
+function general(n: number, precision: number | undefined): string {
   if (n === 0) return '0'
   const digits = precision === undefined ? undefined : Math.max(precision, 1)
-  const scientific = digits === undefined ? n.toExponential() : n.toExponential(Math.min(digits, 101) - 1)
+  const scientific =
+    digits === undefined ? n.toExponential() : toExponential(n, Math.min(digits, MAX_PRECISION) - 1)
   const [mantissa = '', power = '0'] = scientific.split('e')
   const exp = Number(power)
-  const significant = mantissa.replace('.', '').length
-  const limit = plainBelow ?? (digits === undefined ? Math.max(significant, 21) : digits)
+  const limit = digits ?? 6
   if (exp < -4 || exp >= limit) {
     const short = digits === undefined ? mantissa : mantissa.replace(/\.?0+$/, '')
     return exponent(`${short}e${exp < 0 ? '-' : '+'}${Math.abs(exp)}`)
   }
-  const text = toFixed(Number(scientific), Math.max(0, significant - 1 - exp))
+  const text = plainDigits(mantissa.replace('.', ''), exp)
   return text.includes('.') ? text.replace(/\.?0+$/, '') : text
+}
+
+/** Digits with the point after `exp` + 1 of them. */
+function plainDigits(digits: string, exp: number): string {
+  if (exp < 0) return `0.${'0'.repeat(-exp - 1)}${digits}`
+  const padded = digits.padEnd(exp + 1, '0')
+  return padded.length === exp + 1 ? padded : `${padded.slice(0, exp + 1)}.${padded.slice(exp + 1)}`
 }
 
 function formatString(spec: Spec, text: string, arg: Argument): string {
