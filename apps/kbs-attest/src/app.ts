@@ -15,6 +15,7 @@ import { mountKeys } from './routes/keys.ts'
 import { getReferenceValueRoute, setReferenceValuesRoute } from './routes/reference-value.ts'
 
 export type { AttestDeps } from './deps.ts'
+export { openBuiltInAttestation } from './open-attestation.ts'
 export { openAttestDeps } from './open-deps.ts'
 export { mountKeys } from './routes/keys.ts'
 export { kbsAttest } from './service.ts'

@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { createAttestationService, type TokenSignerOptions } from '@passport-kbs/attestation-service'
 import type { Config, SharedDeps } from '@passport-kbs/service'
-import { openSessionStore, openStorage, type Storage } from '@passport-kbs/storage'
+import { openSessionStore } from '@passport-kbs/storage'
 import type { AttestDeps } from './deps.ts'
+import { openBuiltInAttestation } from './open-attestation.ts'
 import { sealedSessions } from './sealed-sessions.ts'
 import { openSealingKeys } from './sealing-keys.ts'
-import { openVerifiers } from './verifiers.ts'
 
 /** Guests give up after 60 s (spec 01 §9.1). */
 const attestTimeoutMs = 45_000
@@ -16,21 +15,8 @@ export async function openAttestDeps(
   shared: SharedDeps,
 ): Promise<{ deps: AttestDeps; close: () => Promise<void> }> {
   const { attestationService } = config
-  const { logger } = shared
   const store = await openSessionStore({ ...config.storage.sessions, maxSessions: config.maxSessions })
-  const policies = await openStorage(config.storage.attestationPolicies)
-  const referenceValues = await openStorage(config.storage.referenceValues)
-  const open = await openVerifiers(attestationService.verifierConfig, config.profile, logger)
-  const attestation = await createAttestationService({
-    verifiers: open.verifiers,
-    storage: policies,
-    referenceValueStorage: referenceValues,
-    broker: { ...attestationService.attestationTokenBroker, signer: signerOptions(config) },
-    profile: config.profile,
-    onPolicyLoaded: (policyId, policySha384) =>
-      logger.info({ policyId, policySha384 }, 'attestation policy loaded'),
-    onNotice: (notice, cause) => logger.warn(cause === undefined ? {} : { cause }, notice),
-  })
+  const { attestation, close: closeAttestation } = await openBuiltInAttestation(config, shared.logger)
   const now = () => new Date()
   const sessionLifetimeMs = attestationService.timeout * 60_000
   const keys = await openSealingKeys(attestation.signer, { sessionLifetimeMs, now })
@@ -47,16 +33,8 @@ export async function openAttestDeps(
     secureCookies: !config.httpServer.insecureHttp,
   }
   const close = async () => {
-    open.close()
-    await attestation.close()
-    await Promise.all(
-      [sessions, policies, referenceValues].map((store: Pick<Storage, 'close'>) => store.close()),
-    )
+    await closeAttestation()
+    await sessions.close()
   }
   return { deps, close }
-}
-
-function signerOptions({ attestationService, stateDir }: Config): TokenSignerOptions {
-  const { signer } = attestationService.attestationTokenBroker
-  return { ...signer, ...(stateDir === undefined ? {} : { stateDir }) }
 }

@@ -162,3 +162,14 @@ function serviceDefinition(name: string): ServiceDefinition {
   if (definition === undefined || 'format' in definition) throw new Error(`${name} is no service`)
   return definition
 }
+
+const mebibyte = 1_048_576
+const grpcDefault = 4 * mebibyte
+
+/**
+ * Largest message in bytes where a KBS takes bodies of `payloadMib`: evidence grows by a third as base64url, and that of
+ * devices is there a second time in the runtime data of the primary evidence. At least gRPC's default.
+ */
+export function messageLimit(payloadMib: number): number {
+  return Math.max(grpcDefault, Math.ceil((3 * payloadMib + 1) * mebibyte))
+}

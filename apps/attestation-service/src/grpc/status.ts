@@ -1,0 +1,42 @@
+import { Metadata, status } from '@grpc/grpc-js'
+import { trailerNames } from '@passport-kbs/attestation-service/remote'
+import type { KbsProblem } from '@passport-kbs/protocol'
+import { EvidenceRejected } from '@passport-kbs/tee-evidence'
+
+/** What a failed call ends with. */
+export interface CallStatus {
+  readonly code: status
+  readonly details: string
+  readonly metadata: Metadata
+}
+
+const codes: Readonly<Record<number, status>> = {
+  400: status.INVALID_ARGUMENT,
+  401: status.UNAUTHENTICATED,
+  403: status.PERMISSION_DENIED,
+  404: status.NOT_FOUND,
+  409: status.FAILED_PRECONDITION,
+  413: status.RESOURCE_EXHAUSTED,
+  422: status.INVALID_ARGUMENT,
+  429: status.RESOURCE_EXHAUSTED,
+  503: status.UNAVAILABLE,
+}
+
+/**
+ * A problem in gRPC's words (spec 02 W-22). Rejected evidence has its reason in the trailers too, so that a caller need
+ * not read texts.
+ */
+export function callStatus(problem: KbsProblem, requestId: string): CallStatus {
+  const metadata = new Metadata()
+  metadata.set(trailerNames.requestId, requestId)
+  if (problem.cause instanceof EvidenceRejected) {
+    metadata.set(trailerNames.rejection, problem.cause.code)
+    metadata.set(trailerNames.check, problem.cause.check)
+  }
+  const { detail, reason } = problem
+  return {
+    code: codes[problem.status] ?? status.INTERNAL,
+    details: reason === undefined ? detail : `${detail}: ${reason}`,
+    metadata,
+  }
+}
