@@ -34,8 +34,8 @@ export interface TargetResult extends Progress {
   readonly findings: readonly StoredFinding[]
 }
 
-/** Without a sign of life for so long, the code under test does not come back. */
-const silenceMs = 120_000
+/** Without a sign of life for so long, on a machine however busy, the code under test does not come back. */
+const silenceMs = 600_000
 const statusEveryMs = 30_000
 const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
 export const workerFlags: readonly string[] = [

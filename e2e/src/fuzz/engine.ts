@@ -69,12 +69,16 @@ export class Engine {
   /** Runs until time is up. */
   async run(): Promise<void> {
     const end = performance.now() + this.#options.seconds * 1000
-    for (const seed of this.#options.seeds) await this.#try(seed, true)
+    const { watcher } = this.#options
+    for (const seed of this.#options.seeds) {
+      await this.#try(seed, true)
+      await watcher.progress(this.progress)
+    }
     while (performance.now() < end && this.#titles.size < mostFindings) {
       for (let count = 0; count < executionsBetweenBreaths && performance.now() < end; count += 1) {
         await this.#try(this.#next(), false)
       }
-      await this.#options.watcher.progress(this.progress)
+      await watcher.progress(this.progress)
     }
   }
 

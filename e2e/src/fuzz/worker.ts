@@ -49,6 +49,9 @@ const repository = fileURLToPath(new URL('../../../', import.meta.url))
 const regressions = fileURLToPath(new URL('regressions/', import.meta.url))
 const reportEveryMs = 1000
 
+// without the campaign nobody would hear
+process.on('disconnect', () => process.exit(1))
+
 const assignment: Assignment = JSON.parse(process.argv[2] ?? '')
 const coverage = new Coverage()
 const words = new Set<string>()
