@@ -21,7 +21,7 @@ export interface NewVersion {
   readonly text: Uint8Array
   readonly at: Date
   readonly by?: string | undefined
-  readonly origin: VersionOrigin
+  readonly origin: Exclude<VersionOrigin, 'found'>
 }
 
 /**
@@ -29,8 +29,11 @@ export interface NewVersion {
  * versions are kept. A version is recorded before it takes effect, so that nothing was ever in force without a record.
  */
 export interface VersionHistory {
-  /** Records versions, oldest first. Throws `StorageUnavailable`; the caller then changes nothing. */
-  record(name: string, versions: readonly NewVersion[]): Promise<void>
+  /**
+   * Records a version, and before it the text that it replaces where that has no record yet, so that there is a way back
+   * to it. Throws `StorageUnavailable`; the caller then changes nothing.
+   */
+  record(name: string, version: NewVersion, replaced?: Uint8Array): Promise<void>
   /** Newest first. */
   list(name: string): Promise<readonly VersionRecord[]>
   /** The text of a version that the history of this name has. */
@@ -60,10 +63,8 @@ export function createVersionHistory(
     return { bytes, records: bytes ? parseIndex(bytes) : [] }
   }
 
-  const keepTexts = async (name: string, versions: readonly NewVersion[]) => {
-    for (const { text } of versions) {
-      await store.set(textKey(name, sha384Of(text)), text, { ifAbsent: true })
-    }
+  const keepTexts = async (name: string, texts: readonly Uint8Array[]) => {
+    for (const text of texts) await store.set(textKey(name, sha384Of(text)), text, { ifAbsent: true })
   }
 
   /** Deletes the texts of versions that are in no record any more; one that came back meanwhile is kept. */
@@ -79,16 +80,18 @@ export function createVersionHistory(
   }
 
   return {
-    async record(name, versions) {
-      await keepTexts(name, versions)
-      const added = versions.map(recordOf).toReversed()
+    async record(name, version, replaced) {
+      const texts = replaced ? [version.text, replaced] : [version.text]
+      await keepTexts(name, texts)
       for (let attempt = 0; attempt < maxAttempts; attempt++) {
         const { bytes, records } = await readIndex(name)
-        const all = [...added, ...records]
+        const found = replaced && recordOf({ text: replaced, at: version.at, origin: 'found' })
+        const isKnown = records.some(({ sha384 }) => sha384 === found?.sha384)
+        const all = [recordOf(version), ...(found && !isKnown ? [found] : []), ...records]
         const kept = all.slice(0, limit)
         if (!(await store.compareAndSet(indexKey(name), bytes, writeIndex(kept)))) continue
         // another replica may have forgotten these texts between the first writing and the record
-        await keepTexts(name, versions)
+        await keepTexts(name, texts)
         const known = new Set(kept.map(({ sha384 }) => sha384))
         const gone = all.slice(limit).flatMap(({ sha384 }) => (known.has(sha384) ? [] : [sha384]))
         await forget(name, new Set(gone))
@@ -109,7 +112,12 @@ export function createVersionHistory(
   }
 }
 
-function recordOf({ text, at, by, origin }: NewVersion): VersionRecord {
+function recordOf({
+  text,
+  at,
+  by,
+  origin,
+}: Omit<NewVersion, 'origin'> & { origin: VersionOrigin }): VersionRecord {
   return {
     sha384: sha384Of(text),
     at: at.toISOString(),

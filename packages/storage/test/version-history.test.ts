@@ -26,11 +26,23 @@ async function storeOf(type: 'Memory' | 'LocalFs'): Promise<KeyValueStore> {
 describe.each(['Memory', 'LocalFs'] as const)('a history in %s', (type) => {
   it('tells who set which version when, the newest first', async () => {
     const history = createVersionHistory(await storeOf(type), { owner: 'resource' })
-    await history.record('p', [set('one', 'ada')])
-    await history.record('p', [set('two')])
+    await history.record('p', set('one', 'ada'))
+    await history.record('p', set('two'))
     expect(await history.list('p')).toEqual([
       { sha384: hash('two'), at: at.toISOString(), origin: 'set', bytes: 3 },
       { sha384: hash('one'), at: at.toISOString(), by: 'ada', origin: 'set', bytes: 3 },
+    ])
+    expect(textOf(await history.read('p', hash('one')))).toBe('one')
+  })
+
+  it('records what was there before the first record too', async () => {
+    const history = createVersionHistory(await storeOf(type), { owner: 'resource' })
+    await history.record('p', set('two'), bytes('one'))
+    await history.record('p', set('three'), bytes('two'))
+    expect((await history.list('p')).map(({ sha384, origin }) => [sha384, origin])).toEqual([
+      [hash('three'), 'set'],
+      [hash('two'), 'set'],
+      [hash('one'), 'found'],
     ])
     expect(textOf(await history.read('p', hash('one')))).toBe('one')
   })
@@ -39,7 +51,7 @@ describe.each(['Memory', 'LocalFs'] as const)('a history in %s', (type) => {
     const store = await storeOf(type)
     const resource = createVersionHistory(store, { owner: 'resource' })
     const attestation = createVersionHistory(store, { owner: 'attestation' })
-    await resource.record('p', [set('one')])
+    await resource.record('p', set('one'))
     expect(await attestation.list('p')).toEqual([])
     expect(await resource.list('q')).toEqual([])
     expect(await resource.read('q', hash('one'))).toBeUndefined()
@@ -48,7 +60,7 @@ describe.each(['Memory', 'LocalFs'] as const)('a history in %s', (type) => {
   it('keeps the newest versions only, and their texts', async () => {
     const store = await storeOf(type)
     const history = createVersionHistory(store, { owner: 'resource', limit: 3 })
-    for (const text of ['a', 'b', 'c', 'd', 'a', 'e']) await history.record('p', [set(text)])
+    for (const text of ['a', 'b', 'c', 'd', 'a', 'e']) await history.record('p', set(text))
     expect((await history.list('p')).map(({ sha384 }) => sha384)).toEqual([hash('e'), hash('a'), hash('d')])
     expect(await history.read('p', hash('b'))).toBeUndefined()
     expect(textOf(await history.read('p', hash('a')))).toBe('a')
@@ -59,7 +71,7 @@ describe.each(['Memory', 'LocalFs'] as const)('a history in %s', (type) => {
     const store = await storeOf(type)
     const texts = Array.from({ length: 8 }, (_, i) => `text ${i}`)
     await Promise.all(
-      texts.map((text) => createVersionHistory(store, { owner: 'resource' }).record('p', [set(text)])),
+      texts.map((text) => createVersionHistory(store, { owner: 'resource' }).record('p', set(text))),
     )
     const history = createVersionHistory(store, { owner: 'resource' })
     expect((await history.list('p')).map(({ sha384 }) => sha384).toSorted()).toEqual(
@@ -73,7 +85,7 @@ describe('a history', () => {
   it('has no text that is not what was recorded', async () => {
     const store = await storeOf('Memory')
     const history = createVersionHistory(store, { owner: 'resource' })
-    await history.record('p', [set('one')])
+    await history.record('p', set('one'))
     await store.set(`resource/p/${hash('one')}`, bytes('other'))
     expect(await history.read('p', hash('one'))).toBeUndefined()
   })
@@ -87,6 +99,6 @@ describe('a history', () => {
       },
     }
     const history = createVersionHistory(down, { owner: 'resource' })
-    await expect(history.record('p', [set('one')])).rejects.toThrow(StorageUnavailable)
+    await expect(history.record('p', set('one'))).rejects.toThrow(StorageUnavailable)
   })
 })
