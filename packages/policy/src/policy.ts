@@ -284,8 +284,10 @@ function guarded<T>(context: Context, run: () => T): T | undefined {
   try {
     return metered(context, run)
   } catch (error) {
-    if (error instanceof RangeError && /call stack/i.test(error.message)) {
-      throw new PolicyLimitError('depth', 'the evaluation nests too deep')
+    // the engine's own limits come first; should they ever not, JavaScript's are limits all the same
+    if (error instanceof RangeError) {
+      const isStack = /call stack/i.test(error.message)
+      throw new PolicyLimitError(isStack ? 'depth' : 'size', 'the evaluation ran into a limit of the machine')
     }
     const isSpeculative = context.misses > 0 && error instanceof PolicyEvaluationError
     if (isSpeculative) return undefined
