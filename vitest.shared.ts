@@ -2,5 +2,10 @@ import { defineConfig } from 'vitest/config'
 
 /** What every package's tests share. A package needs its own config only where it differs. */
 export default defineConfig({
-  test: { include: ['test/**/*.test.ts'], testTimeout: 20_000, passWithNoTests: false },
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: [new URL('./vitest.temporary-folder.ts', import.meta.url).pathname],
+    testTimeout: 20_000,
+    passWithNoTests: false,
+  },
 })
