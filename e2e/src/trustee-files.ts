@@ -93,6 +93,12 @@ name = "resource"
 storage_backend_type = "kvstorage"
 `
 
+/** A table that may be appended to `allInOne`: a signing key that outlives the process. */
+export const signerTable = `
+[attestation_service.attestation_token_broker.signer]
+key_path = "work/token.key"
+`
+
 export const trusteePolicies = {
   default: `package policy
 

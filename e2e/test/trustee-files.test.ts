@@ -15,6 +15,7 @@ import {
   quickStartKbs1,
   quickStartKbs2,
   referenceValueRecord,
+  signerTable,
   type TrusteePolicy,
   trusteePolicies,
 } from '../src/trustee-files.ts'
@@ -295,8 +296,11 @@ describe('an all-in-one configuration of Trustee with its folder', () => {
     )
   })
 
-  it('keeps sessions in the folder where that is asked for, and loses none in a restart', async () => {
-    const { cookie, nonce } = await requestChallenge(kbs.url, 'sample')
+  it('keeps sessions in the folder where that is asked for; with a key that is kept, none is lost in a restart', async () => {
+    await organisation.write('work/token.key', makeTokenIdentity('all-in-one').keyPem)
+    const start = () => organisation.start('kbs', onFreePort(allInOne, 8080) + signerTable, { env })
+    const first = await start()
+    const { cookie, nonce } = await requestChallenge(first.url, 'sample')
     const folder = organisation.path('work/storage/kbs_protocol_session')
     const files = await readdir(folder)
     expect(files.length).toBeGreaterThan(0)
@@ -304,11 +308,14 @@ describe('an all-in-one configuration of Trustee with its folder', () => {
     const id = cookie.slice('kbs-session-id='.length)
     expect(files).not.toContain(id)
     for (const file of files) expect(await readFile(`${folder}/${file}`, 'latin1')).not.toContain(id)
-    await kbs.stop()
-    kbs = await organisation.start('kbs', onFreePort(allInOne, 8080), { env })
+    await first.kill()
+
+    const second = await start()
     const body = await attestationBody(sampleAttester(), nonce)
-    expect((await postAttestation(kbs.url, cookie, body)).status).toBe(200)
-  })
+    const { status, text } = await postAttestation(second.url, cookie, body)
+    expect(status, text).toBe(200)
+    await second.stop()
+  }, 30_000)
 
   describe('answers kbs-client', () => {
     const empty = { status: 200, text: '' }
