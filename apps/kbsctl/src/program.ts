@@ -4,13 +4,13 @@ import type { AdminTokenOptions } from './commands/admin-token.ts'
 import type { GetReferenceValueOptions } from './commands/get-reference-value.ts'
 import type { GetResourceOptions } from './commands/get-resource.ts'
 import type { KeygenOptions } from './commands/keygen.ts'
-import type { PolicyCheckOptions } from './commands/policy-check.ts'
 import type { SetAttestationPolicyOptions } from './commands/set-attestation-policy.ts'
 import type { SetResourceOptions } from './commands/set-resource.ts'
 import type { SetResourcePolicyOptions } from './commands/set-resource-policy.ts'
 import type { SetSampleReferenceValueOptions } from './commands/set-sample-reference-value.ts'
 import type { VerifyOptions } from './commands/verify.ts'
 import type { AttestationOptions } from './guest-options.ts'
+import { addPolicyCommands } from './policy-commands.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Every command of kbsctl. A command's module is loaded when it runs. @param fail sets exit status 1. */
@@ -177,17 +177,7 @@ function addOfflineCommands(program: Command, terminal: Terminal, fail: () => vo
       await adminToken(terminal, options)
     })
 
-  program
-    .command('policy')
-    .description('look into policies')
-    .command('check')
-    .description('compile a policy and print what is wrong with it')
-    .argument('<file>', 'Rego')
-    .option('--v0', 'syntax from before Rego v1')
-    .action(async (file: string, options: PolicyCheckOptions) => {
-      const { policyCheck } = await import('./commands/policy-check.ts')
-      if (!(await policyCheck(terminal, file, options))) fail()
-    })
+  addPolicyCommands(program, terminal, fail)
 }
 
 function webAddress(text: string): string {
