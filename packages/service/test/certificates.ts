@@ -40,6 +40,8 @@ export interface CertificateOptions {
   readonly notBefore?: Date
   readonly notAfter?: Date
   readonly addresses?: readonly string[]
+  /** Names of a client in its subject alternative name. */
+  readonly clientNames?: { readonly dns?: readonly string[]; readonly uris?: readonly string[] }
   readonly criticalExtension?: string
   readonly otherExtension?: string
   /** Signs with SHA-1. */
@@ -125,6 +127,14 @@ function extensionsOf(options: CertificateOptions): Extension[] {
     const names = [
       new GeneralName({ dNSName: 'localhost' }),
       ...options.addresses.map((iPAddress) => new GeneralName({ iPAddress })),
+    ]
+    add('2.5.29.17', false, AsnConvert.serialize(new SubjectAlternativeName(names)))
+  }
+  if (options.clientNames !== undefined) {
+    const { dns = [], uris = [] } = options.clientNames
+    const names = [
+      ...dns.map((dNSName) => new GeneralName({ dNSName })),
+      ...uris.map((uri) => new GeneralName({ uniformResourceIdentifier: uri })),
     ]
     add('2.5.29.17', false, AsnConvert.serialize(new SubjectAlternativeName(names)))
   }
