@@ -187,6 +187,28 @@ describe('source limits', () => {
   })
 })
 
+describe('the checks', () => {
+  it.each([
+    [
+      'thousands of rules that read their package',
+      Array.from({ length: 3_000 }, (_, i) => `r${i} := data.policy[input.x]`),
+    ],
+    [
+      'thousands of rules that read another',
+      Array.from({ length: 3_000 }, (_, i) => `r${i} := data.q[input.x].y`),
+    ],
+    [
+      'a long chain of else',
+      ['x := 1 if input.a', ...Array.from({ length: 3_000 }, (_, i) => `else := ${i} if input.b == ${i}`)],
+    ],
+    ['comprehensions that turn out to be unions', [`x := ${'[a | '.repeat(14)}1${', 5]'.repeat(14)}`]],
+  ])('take %s in bearable time', (_name, rules) => {
+    const start = performance.now()
+    findingsOf(`package policy\n${rules.join('\n')}`)
+    expect(performance.now() - start).toBeLessThan(4_000)
+  })
+})
+
 describe('printing', () => {
   it('is bounded', () => {
     const onPrint = () => {}

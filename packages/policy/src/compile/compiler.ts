@@ -120,7 +120,7 @@ export class Unit {
     this.#checkTree()
     this.#resolve()
     checkRecursion(this.tree.groups, (diagnostic) => this.#report(diagnostic))
-    markReachingExternals(this.tree.groups)
+    markReachingExternals(this.tree)
     this.#guard(() => this.#plan())
   }
 

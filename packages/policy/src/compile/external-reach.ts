@@ -1,6 +1,6 @@
 /** Which literals may ask an external builtin, directly or through rules (spec 05 §9). */
 import type { Resolved, ResolvedLiteral } from './resolved.ts'
-import { type RuleTree, reachableRules } from './rule-tree.ts'
+import { placesRead, type RuleTree } from './rule-tree.ts'
 
 export function externalReach(
   tree: RuleTree,
@@ -74,6 +74,5 @@ function isLiteral(x: ResolvedLiteral | Resolved): x is ResolvedLiteral {
 }
 
 function dataReaches(tree: RuleTree, path: readonly Resolved[]): boolean {
-  for (const group of reachableRules(tree, path)) if (group.reachesExternal) return true
-  return false
+  return placesRead(tree, path).some((place) => place.reachesExternal)
 }

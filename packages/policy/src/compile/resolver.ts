@@ -31,7 +31,7 @@ import type {
   ResolvedReference,
   ResolvedWith,
 } from './resolved.ts'
-import { type RuleGroup, type RuleTree, reachableRules } from './rule-tree.ts'
+import { placesRead, type RuleGroup, type RuleTree } from './rule-tree.ts'
 import { collectPattern, Scope, SlotAllocator } from './scope.ts'
 
 /** What a compilation knows about names outside of its modules. */
@@ -570,7 +570,9 @@ export class Resolver {
   /** Records which rules a path under `data` can reach. */
   #noteDataReference(path: readonly Resolved[]): void {
     if (!this.#group) return
-    for (const group of reachableRules(this.#names.tree, path)) this.#group.dependencies.add(group)
+    for (const place of placesRead(this.#names.tree, path)) {
+      if (place.group?.kind !== 'function') this.#group.dependencies.add(place)
+    }
   }
 
   #call(term: Extract<Term, { kind: 'call' }>, scope: Scope, mocked: ReadonlySet<MockKey>): Resolved {

@@ -19,7 +19,8 @@ export class RuleGroup {
   readonly sources: RuleSource[] = []
   defaultSource: RuleSource | undefined
   readonly arity: number
-  readonly dependencies = new Set<RuleGroup>()
+  /** Rules that are called, and places whose documents are read. */
+  readonly dependencies = new Set<RuleGroup | RuleNode>()
   /** An external builtin is called here or in a rule that this one needs. */
   reachesExternal = false
   /** A function without arguments: a complete rule that can be called too. */
@@ -50,6 +51,8 @@ export class RuleNode {
   readonly children = new Map<MapKey, RuleNode>()
   group: RuleGroup | undefined
   isPackage = false
+  /** A rule at or below this place reaches an external builtin. */
+  reachesExternal = false
   #sortedChildren: readonly RuleNode[] | undefined
 
   constructor(id: number, path: readonly Value[]) {
@@ -59,6 +62,12 @@ export class RuleNode {
 
   get key(): Value {
     return this.path.at(-1) as Value
+  }
+
+  /** What the document of this place consists of: its own rule, unless that is a function, and what lies below. */
+  *dependenciesOfDocument(): Generator<RuleGroup | RuleNode> {
+    if (this.group && this.group.kind !== 'function') yield this.group
+    yield* this.children.values()
   }
 
   child(key: Value): RuleNode | undefined {
@@ -80,6 +89,8 @@ export class RuleTree {
   readonly root: RuleNode
   readonly groups: RuleGroup[] = []
   readonly nodes: RuleNode[] = []
+  /** How often paths with variables were followed to a child. */
+  expansions = 0
 
   constructor() {
     this.root = this.#node([])
@@ -120,32 +131,34 @@ export class RuleTree {
   }
 }
 
-/** All groups at and below a node, without functions. */
-export function* documentsBelow(node: RuleNode): Generator<RuleGroup> {
-  const stack = [node]
-  for (let next = stack.pop(); next; next = stack.pop()) {
-    if (next.group && next.group.kind !== 'function') yield next.group
-    stack.push(...next.children.values())
-  }
-}
+/** After so many steps a path with variables counts as reading all that lies below its constant start. */
+const MAX_EXPANSIONS = 500_000
 
-/** All rules whose documents a path under `data` can touch; what is not constant matches every child. */
-export function reachableRules(
+/**
+ * The places whose documents a path under `data` reads; what is not constant matches every child. The places
+ * stand for all rules at and below them.
+ */
+export function placesRead(
   tree: RuleTree,
   path: readonly { kind: string; value?: unknown }[],
-): Set<RuleGroup> {
-  const found = new Set<RuleGroup>()
+): readonly RuleNode[] {
+  const found: RuleNode[] = []
   let frontier: RuleNode[] = [tree.root]
-  for (const part of path) {
+  for (const [i, part] of path.entries()) {
+    // a variable at the end reads the whole document before it
+    if (part.kind !== 'constant' && i === path.length - 1) break
     const next: RuleNode[] = []
     for (const node of frontier) {
-      if (node.group && node.group.kind !== 'function')
-        for (const group of documentsBelow(node)) found.add(group)
-      else if (part.kind !== 'constant') next.push(...node.children.values())
-      else next.push(...[node.child(part.value as Value)].filter((child) => child !== undefined))
+      if (node.group) found.push(node)
+      else if (part.kind === 'constant')
+        next.push(...[node.child(part.value as Value)].filter((c) => c !== undefined))
+      else if (tree.expansions > MAX_EXPANSIONS) found.push(node)
+      else {
+        tree.expansions += node.children.size
+        next.push(...node.children.values())
+      }
     }
     frontier = next
   }
-  for (const node of frontier) for (const group of documentsBelow(node)) found.add(group)
-  return found
+  return [...found, ...frontier]
 }
