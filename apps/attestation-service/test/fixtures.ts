@@ -44,7 +44,7 @@ export async function openFolder() {
 
 /** Starts the program from its configuration, members of which are replaced section by section. */
 export async function startAttestationService(
-  config: Record<string, Record<string, unknown>> = {},
+  config: { readonly profile?: string } & Record<string, Record<string, unknown> | string> = {},
 ): Promise<TestService> {
   const folder = await openFolder()
   const file = await folder.write(
@@ -53,8 +53,8 @@ export async function startAttestationService(
       profile: 'development',
       log_level: 'debug',
       ...config,
-      http_server: { sockets: ['127.0.0.1:0'], insecure_http: true, ...config.http_server },
-      attestation_api: { grpc_sockets: ['127.0.0.1:0'], ...config.attestation_api },
+      http_server: { sockets: ['127.0.0.1:0'], insecure_http: true, ...section(config.http_server) },
+      attestation_api: { grpc_sockets: ['127.0.0.1:0'], ...section(config.attestation_api) },
     }),
   )
   const lines: string[] = []
@@ -76,6 +76,8 @@ export async function startAttestationService(
     },
   }
 }
+
+const section = (value: unknown) => (typeof value === 'object' ? value : {})
 
 export const teeKey = generateTeeKeyPair().publicKey.jwk
 export const nonce = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='

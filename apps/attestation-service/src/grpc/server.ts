@@ -64,22 +64,10 @@ export async function openGrpcServer(
     urls: listener.urls,
     async drain(graceMs) {
       health.drain()
-      listener.stopAccepting()
-      await shutDown(server, graceMs)
-      listener.close()
+      // says goodbye on every connection; it does not wait for the calls, the listener does
+      server.tryShutdown(() => {})
+      await listener.close(graceMs)
+      server.forceShutdown()
     },
   }
-}
-
-function shutDown(server: Server, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const cut = setTimeout(() => {
-      server.forceShutdown()
-      resolve()
-    }, graceMs)
-    server.tryShutdown(() => {
-      clearTimeout(cut)
-      resolve()
-    })
-  })
 }

@@ -17,10 +17,8 @@ import { readTlsMaterial } from './tls.ts'
 export interface ConnectionServer {
   /** Bound addresses in the order of the configuration, e.g. `https://127.0.0.1:50004`. */
   readonly urls: readonly string[]
-  /** Accepts nothing more; open connections are left to whoever has them. */
-  stopAccepting(): void
-  /** Accepts nothing more, and destroys what is open. */
-  close(): void
+  /** Accepts nothing more, waits `graceMs` for whoever has the open connections to end them, then destroys the rest. */
+  close(graceMs: number): Promise<void>
 }
 
 const certificateCheckMs = 10_000
@@ -48,22 +46,22 @@ export async function createConnectionServer(options: {
     intervalMs: certificateCheckMs,
     clientCa,
   })
-  const stopAccepting = () => {
-    certificates.stop()
-    for (const server of servers) server.close()
-  }
   try {
     await Promise.all(servers.map((server, index) => listen(server, options.sockets[index] ?? '')))
   } catch (error) {
-    stopAccepting()
+    certificates.stop()
+    for (const server of servers) server.close()
     throw error
   }
   return {
     urls: servers.map((server) => urlOf(server, httpServer.insecureHttp)),
-    stopAccepting,
-    close() {
-      stopAccepting()
-      for (const list of connections) list.cut()
+    async close(graceMs) {
+      certificates.stop()
+      const cut = setTimeout(() => {
+        for (const list of connections) list.cut()
+      }, graceMs)
+      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+      clearTimeout(cut)
     },
   }
 }
