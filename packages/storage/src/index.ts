@@ -2,6 +2,7 @@ export * from './derived-value.ts'
 export * from './key-value-store.ts'
 export { DEFAULT_MAX_SESSIONS, openSessionStore, type SessionStoreConfig } from './open-session-store.ts'
 export { openStorage } from './open-storage.ts'
+export { type PostgresConfig, postgresSectionSchema } from './postgres/postgres-config.ts'
 export * from './session-store.ts'
 export { newSessionId } from './sessions/session-id.ts'
 export {
@@ -11,12 +12,12 @@ export {
   resolveStorageConfig,
   type StorageBackendSection,
   type StorageConfig,
-  StorageConfigError,
   type StorageType,
   storageBackendSchema,
   storageConfigSchema,
   storageTypeSchema,
 } from './storage-config.ts'
+export { StorageConfigError } from './storage-config-error.ts'
 export {
   assertStorageKey,
   isStorageKey,

@@ -1,21 +1,22 @@
 import { openLocalFsStorage } from './local-fs/local-fs-storage.ts'
+import { openPostgresSessionStore } from './postgres/postgres-session-store.ts'
 import { openRedisSessionStore } from './redis/redis-session-store.ts'
 import type { SessionStore } from './session-store.ts'
 import { openMemorySessionStore } from './sessions/memory-session-store.ts'
 import { openStoredSessionStore } from './sessions/stored-session-store.ts'
 import type { StorageConfig } from './storage-config.ts'
 
-/** Live sessions that Memory and LocalFs hold at most; `/auth` is open to everyone (spec 01 §11.1 no. 1). */
+/** Live sessions that one process makes at most, but in Redis; `/auth` is open to everyone (spec 01 §11.1 no. 1). */
 export const DEFAULT_MAX_SESSIONS = 100_000
 
 /**
- * Where sessions are kept, and in Memory and LocalFs how many (Redis bounds its memory itself, `maxmemory` with
- * `noeviction`, and sessions expire there). Memory serves one process, LocalFs one machine, Redis any number of replicas.
+ * Where sessions are kept, and how many a process may make (Redis bounds its memory itself, `maxmemory` with
+ * `noeviction`). Memory serves one process, LocalFs one machine, Redis and PostgreSQL any number of replicas.
  */
 export type SessionStoreConfig = StorageConfig & { readonly maxSessions?: number | undefined }
 
 /**
- * Opens a session store. As with `openStorage`, a Redis that is down shows in the methods, not here.
+ * Opens a session store. As with `openStorage`, a server that is down shows in the methods, not here.
  *
  * @param options.now the clock that expiry is judged by
  * @throws StorageUnavailable, StorageConfigError as `openStorage`
@@ -33,5 +34,7 @@ export async function openSessionStore(
       return openStoredSessionStore(await openLocalFsStorage(config.dirPath), maxSessions, now)
     case 'Redis':
       return openRedisSessionStore(config.redis, now)
+    case 'Postgres':
+      return openPostgresSessionStore(config.postgres, maxSessions, now)
   }
 }

@@ -1,12 +1,13 @@
 import type { Storage } from './key-value-store.ts'
 import { openLocalFsStorage } from './local-fs/local-fs-storage.ts'
 import { openMemoryStorage } from './memory-storage.ts'
+import { openPostgresStorage } from './postgres/postgres-storage.ts'
 import { openRedisStorage } from './redis/redis-storage.ts'
 import type { StorageConfig } from './storage-config.ts'
 
 /**
- * Opens a storage back end. LocalFs must be usable now; a Redis that is down is not an error here: the storage opens,
- * its methods and `ping` throw `StorageUnavailable` until Redis is back, so a service starts and reports "not ready".
+ * Opens a storage back end. LocalFs must be usable now; a server that is down is not an error here: the storage opens,
+ * its methods and `ping` throw `StorageUnavailable` until the server is back, so a service starts and reports "not ready".
  *
  * @throws StorageUnavailable when LocalFs cannot be opened
  * @throws StorageConfigError when a file named in the configuration (password, CA) cannot be read
@@ -19,5 +20,7 @@ export async function openStorage(config: StorageConfig): Promise<Storage> {
       return openLocalFsStorage(config.dirPath)
     case 'Redis':
       return openRedisStorage(config.redis)
+    case 'Postgres':
+      return openPostgresStorage(config.postgres)
   }
 }

@@ -1,28 +1,37 @@
 import { z } from 'zod'
+import {
+  keysOfUrl,
+  type PostgresConfig,
+  postgresSectionSchema,
+  readPostgresUrl,
+} from './postgres/postgres-config.ts'
+import { StorageConfigError } from './storage-config-error.ts'
 
 /** Trustee's default folder for LocalFs (spec 01 §5.3). */
 export const DEFAULT_LOCAL_FS_FOLDER = '/opt/confidential-containers/storage/local_fs'
 export const DEFAULT_REDIS_URL = 'redis://127.0.0.1:6379'
 
-const storageTypes = new Map<string, 'Memory' | 'LocalFs' | 'Redis'>([
-  ['Memory', 'Memory'],
-  ['memory', 'Memory'],
-  ['LocalFs', 'LocalFs'],
-  ['local_fs', 'LocalFs'],
-  ['Redis', 'Redis'],
-  ['redis', 'Redis'],
-])
-const laterTypes = new Set(['LocalJson', 'local_json', 'Postgres', 'postgres'])
+const storageTypes = {
+  Memory: 'Memory',
+  memory: 'Memory',
+  LocalFs: 'LocalFs',
+  local_fs: 'LocalFs',
+  Redis: 'Redis',
+  redis: 'Redis',
+  Postgres: 'Postgres',
+  postgres: 'Postgres',
+} as const
+const laterTypes = ['LocalJson', 'local_json']
 
 /**
- * A storage type as Trustee spells it, aliases included (`Memory|memory`, `LocalFs|local_fs`, `Redis|redis`). For
+ * A storage type as Trustee spells it, aliases included (`Memory|memory`, `LocalFs|local_fs`, …). For
  * `storage_backend.storage_type`, `session_storage_type` and the Attestation Service's `storage_type`.
  */
 export const storageTypeSchema = z.string().transform((name, context) => {
-  const type = storageTypes.get(name)
+  const type = new Map(Object.entries(storageTypes)).get(name)
   if (type !== undefined) return type
-  const why = laterTypes.has(name) ? 'is not available in this version' : 'is not a storage type'
-  const message = `${JSON.stringify(name)} ${why}; use Memory, LocalFs or Redis`
+  const why = laterTypes.includes(name) ? 'is not available in this version' : 'is not a storage type'
+  const message = `${JSON.stringify(name)} ${why}; use Memory, LocalFs, Redis or Postgres`
   context.addIssue({ code: 'custom', message })
   return z.NEVER
 })
@@ -115,7 +124,11 @@ export const localFsSectionSchema = z.object({
 export const storageBackendSchema = z.object({
   storage_type: storageTypeSchema.default('Memory'),
   backends: z
-    .object({ local_fs: localFsSectionSchema.optional(), redis: redisSectionSchema.optional() })
+    .object({
+      local_fs: localFsSectionSchema.optional(),
+      redis: redisSectionSchema.optional(),
+      postgres: postgresSectionSchema.optional(),
+    })
     .default({}),
 })
 
@@ -126,23 +139,19 @@ export const storageConfigSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('Memory') }),
   z.object({ type: z.literal('LocalFs'), dirPath: z.string().min(1) }),
   z.object({ type: z.literal('Redis'), redis: redisSectionSchema }),
+  z.object({ type: z.literal('Postgres'), postgres: postgresSectionSchema }),
 ])
 
 export type StorageConfig = z.output<typeof storageConfigSchema>
 export type RedisConfig = z.output<typeof redisSectionSchema>
 
-/** The configuration asks for what cannot be. The message names the key and never holds a secret. */
-export class StorageConfigError extends Error {
-  override readonly name = 'StorageConfigError'
-}
-
 /**
  * The configuration of one store from the `[storage_backend]` section.
  *
  * @param options.type another type than `storage_backend.storage_type`, for `session_storage_type` and the like
- * @param options.env where `REDIS_URL` overrides `redis.url`
- * @throws StorageConfigError when the chosen type has no section (as Trustee: it must exist, and may be empty), or
- *   `REDIS_URL` does not fit
+ * @param options.env where `REDIS_URL` overrides `redis.url`, and `POSTGRES_URL` address, user and database of `postgres`
+ * @throws StorageConfigError when the chosen type has no section (as Trustee: it must exist, and may be empty), or the
+ *   URL from the environment does not fit
  */
 export function resolveStorageConfig(
   section: StorageBackendSection,
@@ -157,12 +166,31 @@ export function resolveStorageConfig(
     const localFs = section.backends.local_fs ?? missing('local_fs', type)
     return { type, dirPath: localFs.dir_path }
   }
-  const url = options.env?.REDIS_URL
-  if (url === undefined || url === '')
-    return { type, redis: section.backends.redis ?? missing('redis', type) }
-  const redis = redisSectionSchema.safeParse({ ...section.backends.redis, url })
-  if (redis.success) return { type, redis: redis.data }
-  throw new StorageConfigError(`REDIS_URL: ${redis.error.issues.map((issue) => issue.message).join('; ')}`)
+  if (type === 'Postgres') {
+    return { type, postgres: resolvePostgres(section.backends.postgres, options.env?.POSTGRES_URL) }
+  }
+  return { type, redis: resolveRedis(section.backends.redis, options.env?.REDIS_URL) }
+}
+
+function resolveRedis(section: RedisConfig | undefined, url: string | undefined): RedisConfig {
+  if (url === undefined || url === '') return section ?? missing('redis', 'Redis')
+  return checkedUrl('REDIS_URL', redisSectionSchema, { ...section, url })
+}
+
+function resolvePostgres(section: PostgresConfig | undefined, url: string | undefined): PostgresConfig {
+  if (url === undefined || url === '') return section ?? missing('postgres', 'Postgres')
+  const read = readPostgresUrl(url)
+  if ('problem' in read) throw new StorageConfigError(`POSTGRES_URL: ${read.problem}`)
+  const kept: Record<string, unknown> = { ...section }
+  for (const key of keysOfUrl) delete kept[key]
+  if ('password' in read.keys) delete kept.password_file
+  return checkedUrl('POSTGRES_URL', postgresSectionSchema, { ...kept, ...read.keys })
+}
+
+function checkedUrl<T>(name: string, schema: z.ZodType<T>, section: unknown): T {
+  const result = schema.safeParse(section)
+  if (result.success) return result.data
+  throw new StorageConfigError(`${name}: ${result.error.issues.map((issue) => issue.message).join('; ')}`)
 }
 
 function missing(backend: string, type: StorageType): never {

@@ -10,7 +10,7 @@ export const MAX_KEY_LENGTH = 255
 export const MAX_VALUE_BYTES = 16 * 1024 * 1024
 
 const keySegment = /^[A-Za-z0-9_.:-]+$/
-const namespaceName = /^[A-Za-z0-9_.-]{1,128}$/
+const namespaceName = /^[A-Za-z0-9_.-]{1,63}$/
 
 /**
  * Refuses what a key must not be, on reads as on writes (spec 01 §5.3, §11.5 no. 40): segments of letters, digits and
@@ -41,7 +41,8 @@ export function isStorageKey(key: string): boolean {
 }
 
 /**
- * A namespace is one folder in LocalFs and the part before the first `:` in Redis, so it may hold neither `/` nor `:`.
+ * A namespace is one folder in LocalFs, the part before the first `:` in Redis, and a table's name, of at most 63 bytes,
+ * in PostgreSQL; so it may hold neither `/` nor `:`.
  *
  * @throws InvalidStorageKey
  */

@@ -1,13 +1,20 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type PostgresServer, postgresAvailable, startPostgres } from '@passport-kbs/testing/postgres'
 import {
   redisAvailable,
   startRedis,
   startRedisCluster,
   startRedisSentinel,
 } from '@passport-kbs/testing/redis'
-import { type RedisConfig, redisSectionSchema, type StorageConfig } from '../src/index.ts'
+import {
+  type PostgresConfig,
+  postgresSectionSchema,
+  type RedisConfig,
+  redisSectionSchema,
+  type StorageConfig,
+} from '../src/index.ts'
 
 /** A back end that a suite runs over: how to get an empty one, and how to be rid of it. */
 export interface BackEnd {
@@ -21,6 +28,18 @@ export const hasRedis = redisAvailable()
 /** The configuration section as it would be read from a file. */
 export function redisConfig(section: Record<string, unknown>): { type: 'Redis'; redis: RedisConfig } {
   return { type: 'Redis', redis: redisSectionSchema.parse({ command_timeout_ms: 1_000, ...section }) }
+}
+
+export const hasPostgres = postgresAvailable()
+
+/** As for Redis; the server's superuser and its database `postgres`, unless `section` says otherwise. */
+export function postgresConfig(
+  server: Pick<PostgresServer, 'host' | 'port' | 'password'>,
+  section: Record<string, unknown> = {},
+): { type: 'Postgres'; postgres: PostgresConfig } {
+  const { host, port, password } = server
+  const keys = { host, port, password, command_timeout_ms: 2_000, ...section }
+  return { type: 'Postgres', postgres: postgresSectionSchema.parse(keys) }
 }
 
 export async function temporaryFolder(): Promise<{ path: string; remove(): Promise<void> }> {
@@ -65,6 +84,14 @@ export const backEnds: readonly BackEnd[] = [
     async start() {
       const cluster = await startRedisCluster()
       return { config: redisConfig({ cluster: { nodes: cluster.nodes } }), stop: () => cluster.stop() }
+    },
+  },
+  {
+    name: 'PostgreSQL',
+    available: hasPostgres,
+    async start() {
+      const server = await startPostgres()
+      return { config: postgresConfig(server), stop: () => server.stop() }
     },
   },
 ]

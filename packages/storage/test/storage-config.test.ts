@@ -6,6 +6,7 @@ import {
   storageBackendSchema,
   storageConfigSchema,
 } from '../src/index.ts'
+import { speaksTls } from '../src/postgres/postgres-config.ts'
 
 const read = (section: unknown, options?: Parameters<typeof resolveStorageConfig>[1]) =>
   resolveStorageConfig(storageBackendSchema.parse(section), options)
@@ -31,7 +32,7 @@ describe('[storage_backend] (spec 01 §5.3)', () => {
   })
 
   it("has Trustee's defaults where the section is empty", () => {
-    const backends = { local_fs: {}, redis: {} }
+    const backends = { local_fs: {}, redis: {}, postgres: {} }
     expect(read({ storage_type: 'LocalFs', backends })).toEqual({
       type: 'LocalFs',
       dirPath: '/opt/confidential-containers/storage/local_fs',
@@ -42,21 +43,42 @@ describe('[storage_backend] (spec 01 §5.3)', () => {
     })
   })
 
+  it("has Trustee's defaults for PostgreSQL, and TLS wherever it is not on this machine", () => {
+    expect(read({ storage_type: 'postgres', backends: { postgres: { db: 'kbs' } } })).toEqual({
+      type: 'Postgres',
+      postgres: {
+        host: 'localhost',
+        port: 5432,
+        db: 'kbs',
+        username: 'postgres',
+        pool_size: 5,
+        command_timeout_ms: 5_000,
+      },
+    })
+    const tlsTo = (host: string, tls?: boolean) => speaksTls({ host, ...(tls === undefined ? {} : { tls }) })
+    expect(['localhost', '127.0.0.9', '::1', '/run/postgresql'].map((host) => tlsTo(host))).not.toContain(
+      true,
+    )
+    expect(['db', '10.0.0.1', '127.example', '::2'].map((host) => tlsTo(host))).not.toContain(false)
+    expect([tlsTo('db', false), tlsTo('localhost', true)]).toEqual([false, true])
+  })
+
   it.each([
     ['LocalFs', 'storage_backend.backends.local_fs'],
+    ['Postgres', 'storage_backend.backends.postgres'],
     ['Redis', 'storage_backend.backends.redis'],
   ])('needs a section for %s and names it', (storage_type, key) => {
     expect(() => read({ storage_type })).toThrow(StorageConfigError)
     expect(() => read({ storage_type })).toThrow(key)
   })
 
-  it.each(['LocalJson', 'local_json', 'Postgres', 'postgres'])('says that %s is not available', (type) => {
+  it.each(['LocalJson', 'local_json'])('says that %s is not available', (type) => {
     expect(complaint({ storage_type: type })).toContain(`"${type}" is not available in this version`)
     expect(complaint({ storage_type: type })).toContain('storage_backend.storage_type')
   })
 
   it('does not read sections of back ends it does not use', () => {
-    expect(read({ storage_type: 'Memory', backends: { postgres: { db: 'kbs' } } })).toEqual({
+    expect(read({ storage_type: 'Memory', backends: { local_json: { file_dir_path: 'x' } } })).toEqual({
       type: 'Memory',
     })
   })
@@ -84,6 +106,69 @@ describe('[storage_backend] (spec 01 §5.3)', () => {
     const reading = () => read({ storage_type: 'Redis' }, { env })
     expect(reading).toThrow(/^REDIS_URL: must be redis:/)
     expect(reading).not.toThrow(/hunter2/)
+  })
+
+  describe('POSTGRES_URL', () => {
+    const section = {
+      storage_type: 'Postgres',
+      backends: {
+        postgres: {
+          host: 'h',
+          port: 1,
+          db: 'd',
+          username: 'u',
+          password_file: 'p',
+          pool_size: 7,
+          tls_ca: 'ca',
+        },
+      },
+    }
+    const readUrl = (url: string) => read(section, { env: { POSTGRES_URL: url } })
+
+    it('overrides address, user, password and database, user and password together (weakness 38)', () => {
+      expect(readUrl('postgresql://me:p%40ss@[fe80::1]:2/other?sslmode=verify-full')).toMatchObject({
+        postgres: {
+          host: 'fe80::1',
+          port: 2,
+          db: 'other',
+          username: 'me',
+          password: 'p@ss',
+          pool_size: 7,
+          tls: true,
+        },
+      })
+      const { postgres } = readUrl('postgres://elsewhere/') as { postgres: Record<string, unknown> }
+      expect(postgres).toMatchObject({
+        host: 'elsewhere',
+        port: 5432,
+        username: 'postgres',
+        password_file: 'p',
+      })
+      expect(postgres).not.toHaveProperty('db')
+      expect(postgres).not.toHaveProperty('password')
+    })
+
+    it('stands for the whole section, and for nothing when it is empty', () => {
+      const env = { POSTGRES_URL: 'postgres://u:p@h/d?sslmode=disable' }
+      expect(read({ storage_type: 'Postgres' }, { env })).toMatchObject({
+        postgres: { host: 'h', tls: false },
+      })
+      expect(readUrl('')).toMatchObject({ postgres: { host: 'h', port: 1 } })
+    })
+
+    it.each([
+      'http://user:hunter2@h/d',
+      'postgres://user:hunter2%zz@h/d',
+      'postgres://user:hunter2@h/d?sslmode=off',
+      'postgres://user:hunter2@h/d?host=other',
+      'postgres://user:hunter2@h/d#x',
+      'postgres://user:hunter2@h:0/d',
+      'postgres://user:hunter2@h/d?sslmode=disable',
+      'hunter2',
+    ])('is refused without being repeated: %s', (url) => {
+      expect(() => readUrl(url)).toThrow(/^POSTGRES_URL: /)
+      expect(() => readUrl(url)).not.toThrow(/hunter2/)
+    })
   })
 
   it('makes what storageConfigSchema takes', () => {
@@ -128,5 +213,20 @@ describe('[storage_backend.backends.redis]', () => {
     [{ tls_caa: 'ca.pem' }, 'tls_caa'],
   ])('refuses %j and names the key', (redis, key) => {
     expect(complaintAbout(redis)).toContain(key)
+  })
+})
+
+describe('[storage_backend.backends.postgres]', () => {
+  it.each([
+    [{ tls_ca: 'ca.pem' }, 'tls_ca'],
+    [{ tls: false, tls_ca: 'ca.pem', host: 'db' }, 'tls_ca'],
+    [{ tls: true, host: '/run/postgresql' }, 'tls'],
+    [{ password: 'a', password_file: 'b' }, 'password_file'],
+    [{ host: 'a b' }, 'host'],
+    [{ port: 0 }, 'port'],
+    [{ pool_size: 0 }, 'pool_size'],
+    [{ tls_caa: 'ca.pem' }, 'tls_caa'],
+  ])('refuses %j and names the key', (postgres, key) => {
+    expect(complaint({ backends: { postgres } })).toContain(key)
   })
 })

@@ -22,7 +22,7 @@ export interface StorageChoices {
 
 /** The whole configuration after parsing: camelCase names, aliases resolved, defaults filled in. */
 export type Config = Omit<CamelCased<RawConfig>, 'storageBackend' | 'sessionStorageType'> & {
-  /** From `[storage_backend]`, `session_storage_type`, the `storage_type`s of the attestation service and `REDIS_URL`. */
+  /** From `[storage_backend]`, `session_storage_type`, the `storage_type`s of the attestation service, `REDIS_URL` and `POSTGRES_URL`. */
   readonly storage: StorageChoices
   /** What was accepted although it means nothing here, or is risky; to be logged at start. */
   readonly warnings: readonly string[]

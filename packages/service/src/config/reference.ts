@@ -41,6 +41,7 @@ An unknown key or a wrong value stops the start, with the key and the remedy on 
 | \`KBS_PROFILE\` | Overrides \`profile\` |
 | \`KBS_LOG\`, \`RUST_LOG\` | Log level: \`trace\`, \`debug\`, \`info\`, \`warn\`, \`error\`, \`off\` |
 | \`REDIS_URL\` | Overrides \`storage_backend.backends.redis.url\` |
+| \`POSTGRES_URL\` | Overrides host, port, user, password and database in \`storage_backend.backends.postgres\` |
 
 ## What only the development profile allows
 

@@ -1,4 +1,9 @@
-import { DEFAULT_MAX_SESSIONS, localFsSectionSchema, redisSectionSchema } from '@passport-kbs/storage'
+import {
+  DEFAULT_MAX_SESSIONS,
+  localFsSectionSchema,
+  postgresSectionSchema,
+  redisSectionSchema,
+} from '@passport-kbs/storage'
 import { z } from 'zod'
 import { amdRiskSchema, hygonRiskSchema, intelRiskSchema } from './risk-schema.ts'
 
@@ -24,7 +29,12 @@ const count = (minimum: number, maximum: number) => z.int().min(minimum).max(max
 const milliseconds = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum)
 
 const storageType = () =>
-  spelled(['Memory', 'LocalFs', 'Redis'], { memory: 'Memory', local_fs: 'LocalFs', redis: 'Redis' })
+  spelled(['Memory', 'LocalFs', 'Redis', 'Postgres'], {
+    memory: 'Memory',
+    local_fs: 'LocalFs',
+    redis: 'Redis',
+    postgres: 'Postgres',
+  })
 
 const rateLimit = (perSecond: number, burst: number) =>
   z
@@ -532,6 +542,7 @@ export const storageBackendSchema = z.strictObject({
     .strictObject({
       local_fs: localFsSectionSchema.strict().optional().describe('Files of one machine.'),
       redis: redisSectionSchema.optional().describe('Redis: alone, behind Sentinels, or a cluster.'),
+      postgres: postgresSectionSchema.optional().describe('PostgreSQL. Tables are made by the program.'),
     })
     .prefault({})
     .describe('Parameters per storage type; the section of the type in use must exist, and may be empty.'),
@@ -555,12 +566,12 @@ export const configSchema = z.strictObject({
   session_storage_type: storageType()
     .optional()
     .describe(
-      'Where sessions are kept; default: Redis where `storage_backend` is that, else memory (they hold passports).',
+      'Where sessions are kept; default: as `storage_backend` where that is Redis or Postgres, else memory (they hold passports).',
     ),
   max_sessions: count(1, 10_000_000)
     .default(DEFAULT_MAX_SESSIONS)
     .describe(
-      'Ours: handshake sessions that Memory and LocalFs hold at once; beyond that `/auth` answers 503. Redis bounds its memory itself.',
+      'Ours: live handshake sessions of one process; beyond that `/auth` answers 503. Redis bounds its memory itself.',
     ),
   log_level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])

@@ -8,7 +8,7 @@ import type { StorageChoices } from './config.ts'
 import type { ConfigProblem } from './config-error.ts'
 import type { RawConfig } from './schema.ts'
 
-/** Which store holds what (spec 01 §5.3, §7). `REDIS_URL` overrides the address of Redis. */
+/** Which store holds what (spec 01 §5.3, §7). `REDIS_URL` and `POSTGRES_URL` override addresses. */
 export function chooseStorage(
   config: RawConfig,
   env: Readonly<Record<string, string | undefined>>,
@@ -27,11 +27,12 @@ export function chooseStorage(
     }
   }
   const main = config.storage_backend.storage_type
+  const isShared = main === 'Redis' || main === 'Postgres'
   const { attestation_service: service } = config
   const choices: StorageChoices = {
     data: choose(main),
     // sessions hold passports, which need not be on a disk
-    sessions: choose(config.session_storage_type ?? (main === 'Redis' ? 'Redis' : 'Memory')),
+    sessions: choose(config.session_storage_type ?? (isShared ? main : 'Memory')),
     attestationPolicies: choose(service.storage_type ?? main),
     referenceValues: choose(service.rvps_config.storage_type ?? main),
   }

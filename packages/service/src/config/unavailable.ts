@@ -16,8 +16,8 @@ interface UnavailableChoice {
 }
 
 const storageTypes = {
-  values: ['LocalJson', 'local_json', 'Postgres', 'postgres'],
-  remedy: 'Use "Memory", "LocalFs" or "Redis"',
+  values: ['LocalJson', 'local_json'],
+  remedy: 'Use "Memory", "LocalFs", "Redis" or "Postgres"',
   governsTable: false,
 } as const
 

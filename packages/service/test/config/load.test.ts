@@ -350,10 +350,10 @@ describe('what Trustee has and this version has not', () => {
       /KvStorage/,
     ],
     [
-      '[storage_backend]\nstorage_type = "postgres"\n',
+      '[storage_backend]\nstorage_type = "local_json"\n',
       'storage_backend.storage_type',
-      '"postgres"',
-      /"Memory", "LocalFs" or "Redis"/,
+      '"local_json"',
+      /"Memory", "LocalFs", "Redis" or "Postgres"/,
     ],
   ])('is refused by name, with one problem: %j', (toml, path, value, remedy) => {
     const [problem, ...others] = problemsOf(minimal + toml)
@@ -394,6 +394,16 @@ describe('storage', () => {
     const toml = `${minimal}[storage_backend]\nstorage_type = "Redis"\n[storage_backend.backends.redis]\n`
     const { storage } = parse(toml, 'kbs', { REDIS_URL: 'redis://elsewhere:1' })
     expect(storage.sessions).toMatchObject({ type: 'Redis', redis: { url: 'redis://elsewhere:1' } })
+    expect(storage.referenceValues).toEqual(storage.data)
+  })
+
+  it('is PostgreSQL for sessions where it is that for everything, at the address of POSTGRES_URL', () => {
+    const toml = `${minimal}[storage_backend]\nstorage_type = "postgres"\n[storage_backend.backends.postgres]\npool_size = 9\n`
+    const { storage } = parse(toml, 'kbs', { POSTGRES_URL: 'postgres://kbs:pw@elsewhere:1/secrets' })
+    expect(storage.sessions).toMatchObject({
+      type: 'Postgres',
+      postgres: { host: 'elsewhere', port: 1, username: 'kbs', db: 'secrets', pool_size: 9 },
+    })
     expect(storage.referenceValues).toEqual(storage.data)
   })
 

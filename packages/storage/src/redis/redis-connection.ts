@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises'
 import type { ConnectionOptions } from 'node:tls'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { StorageUnavailable } from '../key-value-store.ts'
-import { databaseOf, type RedisConfig, StorageConfigError } from '../storage-config.ts'
+import { databaseOf, type RedisConfig } from '../storage-config.ts'
+import { StorageConfigError } from '../storage-config-error.ts'
 
 export type RedisClient = Redis | Cluster
 

@@ -1,7 +1,7 @@
 import type { Session, SessionStore } from '../session-store.ts'
 import { newSessionId, newSessionKey, sessionKey } from '../sessions/session-id.ts'
+import { SESSION_NAMESPACE } from '../sessions/session-namespace.ts'
 import { checkChallenge, checkSession, parseStoredJson } from '../sessions/session-record.ts'
-import { SESSION_NAMESPACE } from '../sessions/stored-session-store.ts'
 import type { RedisConfig } from '../storage-config.ts'
 import { RedisConnection } from './redis-connection.ts'
 

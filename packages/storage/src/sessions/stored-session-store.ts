@@ -1,13 +1,11 @@
 import type { KeyValueStore, Storage } from '../key-value-store.ts'
 import type { Session, SessionStore } from '../session-store.ts'
-import { SessionLimit } from '../session-store.ts'
 import { newSessionId, newSessionKey, sessionKey } from './session-id.ts'
+import { SESSION_NAMESPACE } from './session-namespace.ts'
+import { SessionQuota } from './session-quota.ts'
 import { decodeSession, encodeSession } from './session-record.ts'
 
 const SWEEP_INTERVAL_MS = 30_000
-
-/** Spec 01 §5.3. */
-export const SESSION_NAMESPACE = 'kbs_protocol_session'
 
 /**
  * Sessions in a key-value store that forgets nothing by itself: LocalFs. Transitions are its compare-and-set; a timer
@@ -16,12 +14,11 @@ export const SESSION_NAMESPACE = 'kbs_protocol_session'
  */
 export function openStoredSessionStore(storage: Storage, maxSessions: number, now: () => Date): SessionStore {
   const store = storage.namespace(SESSION_NAMESPACE)
-  /** Of sessions made here, when each expires: what the limit counts. */
-  const mine = new Map<string, Date>()
+  const quota = new SessionQuota(maxSessions, now)
   const timer = setInterval(() => {
     // A store that is down is met again by the next request; expired sessions are refused on reading anyway.
     sweep(store, now()).catch(() => {})
-    forgetExpired(mine, now())
+    quota.forgetExpired()
   }, SWEEP_INTERVAL_MS).unref()
 
   const find = async (id: string) => {
@@ -38,17 +35,9 @@ export function openStoredSessionStore(storage: Storage, maxSessions: number, no
 
   return {
     async create(challenge, expiresAt, id = newSessionId()) {
-      if (mine.size >= maxSessions) forgetExpired(mine, now())
-      if (mine.size >= maxSessions) throw new SessionLimit('too many handshakes are under way')
       const key = newSessionKey(id)
-      // Counted before the first wait, so that parallel calls cannot pass the limit together.
-      mine.set(key, expiresAt)
-      try {
-        await store.set(key, encodeSession({ state: 'challenged', challenge, expiresAt }))
-      } catch (error) {
-        mine.delete(key)
-        throw error
-      }
+      const session = encodeSession({ state: 'challenged', challenge, expiresAt })
+      await quota.admit(key, expiresAt, () => store.set(key, session))
       return id
     },
     async get(id) {
@@ -87,8 +76,4 @@ function isAlive(bytes: Uint8Array, now: Date): boolean {
   } catch {
     return false
   }
-}
-
-function forgetExpired(mine: Map<string, Date>, now: Date): void {
-  for (const [key, expiresAt] of mine) if (expiresAt <= now) mine.delete(key)
 }

@@ -98,7 +98,8 @@ async function startOnFreePort(options: PostgresOptions): Promise<PostgresServer
 /** `initdb` and configuration: passwords over TCP, none over the socket, which lies in the cluster's own folder. */
 async function makeCluster(port: number, password: string, { tls, settings = [] }: PostgresOptions) {
   const user = serverUser()
-  const folder = await mkdtemp(join(tmpdir(), 'kbs-pg-'))
+  // another user must be able to get there, and `TMPDIR` may be ours alone
+  const folder = await mkdtemp(join(user ? '/tmp' : tmpdir(), 'kbs-pg-'))
   const file = async (name: string, text: string) => {
     const path = join(folder, name)
     await writeFile(path, text, { mode: 0o600 })
