@@ -3,7 +3,7 @@ import {
   makeCertificate,
   makeServerIdentity,
   type TestIdentity,
-} from '../../packages/service/test/certificates.ts'
+} from '@passport-kbs/testing/tls'
 
 export { makeCertificate, makeServerIdentity, type TestIdentity }
 

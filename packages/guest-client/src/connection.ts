@@ -93,9 +93,10 @@ async function limitedBody(response: Response, limit: number): Promise<Uint8Arra
 }
 
 /** The innermost cause says why: `fetch failed` does not. */
+/** A code or a name only: the texts of the client quote what it could not send, tokens included. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown'
   const { cause } = error
-  if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.message
-  return error.message
+  if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.name
+  return error.name
 }

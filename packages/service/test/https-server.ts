@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { makeServerIdentity } from './certificates.ts'
+import { makeServerIdentity } from '@passport-kbs/testing/tls'
 
 /** A real https server whose documents the test changes. */
 export interface DocumentServer {

@@ -12,7 +12,7 @@ import {
   mountKbsRoutes,
   TlsError,
 } from '../../src/index.ts'
-import { makeServerIdentity, type TestIdentity } from '../certificates.ts'
+import { makeServerIdentity, type TestIdentity } from '@passport-kbs/testing/tls'
 import { httpServerConfig, recordingLogger } from '../fixtures.ts'
 import { exchange, type RawAnswer } from './raw-http.ts'
 

@@ -8,7 +8,7 @@ import {
   type PassportRejectionCode,
   type PassportVerifier,
 } from '../../src/index.ts'
-import { KeyUsageFlags, makeCertificate, type TestIdentity } from '../certificates.ts'
+import { KeyUsageFlags, makeCertificate, type TestIdentity } from '@passport-kbs/testing/tls'
 import { configOf, recordingLogger } from '../fixtures.ts'
 import { startDocumentServer } from '../https-server.ts'
 import { epoch, keySetOf, makeSigner, type Signer, signToken, temporaryFile } from '../tokens.ts'

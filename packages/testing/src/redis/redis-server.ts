@@ -69,7 +69,8 @@ async function startOnFreePort(options: RedisOptions): Promise<RedisServer> {
   if (options.password !== undefined) lines.push(`requirepass ${options.password}`)
   if (options.user) {
     lines.push(
-      `user default off`,
+      // without rights a reload of the append-only file after a crash would drop what scripts wrote
+      'user default off ~* +@all',
       `user ${options.user.name} on >${options.user.password} ${options.user.rules}`,
     )
   }
