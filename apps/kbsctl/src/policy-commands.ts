@@ -42,6 +42,15 @@ function addOfflinePolicyCommands(policy: Command, terminal: Terminal, fail: () 
     })
 
   policy
+    .command('claims')
+    .description('list the paths that policies find in their input')
+    .argument('[tee]', 'claims of this TEE, as attestation policies see them (default: members of a token)')
+    .action(async (tee: string | undefined) => {
+      const { policyClaims } = await import('./commands/policy-claims.ts')
+      policyClaims(terminal, tee)
+    })
+
+  policy
     .command('test')
     .description('run the rules whose names start with test_, with coverage')
     .argument('<file...>', 'policies and their tests, Rego')

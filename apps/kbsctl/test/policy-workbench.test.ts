@@ -108,6 +108,17 @@ describe('policy check', () => {
   })
 })
 
+describe('policy claims', () => {
+  it('lists the paths of a TEE, and those of a token', async () => {
+    const snp = await run('claims', 'snp')
+    expect(snp.stdout).toContain('input.snp.measurement: string\n')
+    expect(snp.stdout).toContain('input.report_data: string, not always\n')
+    const token = await run('claims')
+    expect(token.stdout).toContain('input.submods[name]["ear.status"]: string\n')
+    expect((await run('claims', 'toaster')).status).toBe(1)
+  })
+})
+
 describe('policy test', () => {
   const tests = `package policy_test
 

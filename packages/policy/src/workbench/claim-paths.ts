@@ -3,6 +3,7 @@
  * (spec 02 §3.2, §3.3). Tests hold this table against what the verifiers emit.
  */
 import {
+  allOptional,
   anything,
   each,
   flag,
@@ -18,6 +19,9 @@ import {
 
 const tcbVersion = record({ ...each(['bootloader', 'tee', 'snp', 'microcode'], number), fmc: numberOrNull })
 
+/** Names of the risk rules that found something, where they are set to flag only. */
+const risk = { risk: optional(list(text)) }
+
 /** Under `ext`, where the verifier is configured to say more than upstream's. */
 const snpExtension = {
   generation: text,
@@ -29,6 +33,8 @@ const snpExtension = {
   ...each(['family_id', 'image_id', 'id_key_digest', 'author_key_digest', 'report_id'], text),
   ...each(['launch_mit_vector', 'current_mit_vector'], numberOrNull),
 }
+
+const riskOnly = optional(record(risk))
 
 const snpNumbers = [
   'policy_abi_major',
@@ -112,7 +118,7 @@ export const teeClaims = {
     ...each(snpNumbers, number),
     ...each(snpFlags, flag),
     ...each(['measurement', 'chip_id'], text),
-    ext: optional(record(snpExtension)),
+    ext: optional(record({ ...allOptional(snpExtension), ...risk })),
   }),
   'az-snp-vtpm': record({
     // as upstream, every scalar is a string: "1", "true"
@@ -120,15 +126,18 @@ export const teeClaims = {
     tpm: pcrs,
     ext: optional(
       record({
-        ...snpExtension,
-        ...each(['chip_id', 'tpm_clock', 'tpm_firmware_version'], text),
-        ...each(['evidence_version', 'tpm_reset_count', 'tpm_restart_count'], number),
-        vm_configuration: anything,
+        ...allOptional({
+          ...snpExtension,
+          ...each(['chip_id', 'tpm_clock', 'tpm_firmware_version'], text),
+          ...each(['evidence_version', 'tpm_reset_count', 'tpm_restart_count'], number),
+          vm_configuration: anything,
+        }),
+        ...risk,
       }),
     ),
   }),
-  tdx: record({ ...tdQuote, ...dcap, uefi_event_logs: optional(eventLog) }),
-  'az-tdx-vtpm': record({ ...tdQuote, ...dcap, tpm: pcrs }),
+  tdx: record({ ...tdQuote, ...dcap, uefi_event_logs: optional(eventLog), ext: riskOnly }),
+  'az-tdx-vtpm': record({ ...tdQuote, ...dcap, tpm: pcrs, ext: riskOnly }),
   sgx: record({
     header: record(
       each(
@@ -138,11 +147,13 @@ export const teeClaims = {
     ),
     body: record(each(sgxBody, text)),
     ...dcap,
+    ext: riskOnly,
   }),
   csv: record({
     ...each(['version', 'user_pubkey_digest', 'vm_id', 'vm_version', 'mnonce', 'measure'], text),
     ...each(['sig_usage', 'sig_algo', 'serial_number'], text),
     policy: record(each(csvPolicy, number)),
+    ext: riskOnly,
     anonce: optional(text),
     ...each(['build', 'rtmr_version'], optional(number)),
     ...each(['reserved0', 'reserved1', 'rtmr0', 'rtmr1', 'rtmr2', 'rtmr3', 'rtmr4'], optional(text)),

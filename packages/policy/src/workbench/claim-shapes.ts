@@ -33,6 +33,11 @@ export function optional(shape: Shape): Shape {
   return { ...shape, isOptional: true }
 }
 
+/** Members none of which is in every document. */
+export function allOptional(members: Readonly<Record<string, Shape>>): Record<string, Shape> {
+  return Object.fromEntries(Object.entries(members).map(([name, shape]) => [name, optional(shape)]))
+}
+
 /** All members of one shape. */
 export function each(names: readonly string[], shape: Shape): Record<string, Shape> {
   return Object.fromEntries(names.map((name) => [name, shape]))
@@ -72,6 +77,22 @@ function below(shape: Shape, part: PathPart): readonly Shape[] {
   if (typeof part !== 'string') return []
   const member = members && Object.hasOwn(members, part) ? members[part] : rest
   return member ? [member] : []
+}
+
+/** Every path of a shape as policies write it, with the kinds that may stand there. */
+export function pathsOf(shape: Shape, path: string): readonly string[] {
+  const { kinds, members = {}, rest, items } = shape
+  const below = [
+    ...Object.entries(members).flatMap(([name, member]) => pathsOf(member, memberPath(path, name))),
+    ...(rest ? pathsOf(rest, `${path}[name]`) : []),
+    ...(items ? pathsOf(items, `${path}[i]`) : []),
+  ]
+  if (below.length > 0) return below
+  return [`${path}: ${kinds ? kinds.join(' or ') : 'anything'}${shape.isOptional ? ', not always' : ''}`]
+}
+
+function memberPath(path: string, name: string): string {
+  return /^[A-Za-z_]\w*$/.test(name) ? `${path}.${name}` : `${path}[${JSON.stringify(name)}]`
 }
 
 /** Paths of a document that a shape does not foresee, and of members that it requires and the document lacks. */

@@ -7,7 +7,7 @@ export {
   probablePurpose,
 } from './check.ts'
 export { annotatedEvidence, type PolicyPurpose, purposes, teeClaims, tokenClaims } from './claim-paths.ts'
-export { differences, type Shape } from './claim-shapes.ts'
+export { differences, pathsOf, type Shape } from './claim-shapes.ts'
 export {
   type DecisionChange,
   type DecisionDiff,

@@ -22,7 +22,7 @@ const remedies: Readonly<Record<Code, string>> = {
   missing_rule: 'add the rule, with a default for what no body covers',
   null_comparison: 'use `in` with a list, or bind the value and test `!= null` first',
   never_holds: 'correct the expression, or delete the body: as it is it can only deny',
-  unknown_claim: 'correct the path; `docs/rego.md` lists the claims of each TEE',
+  unknown_claim: 'correct the path; `kbsctl policy claims` lists those that there are',
   unknown_reference_value: 'register the reference value; until then the answer is null',
 }
 
