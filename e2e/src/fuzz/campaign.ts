@@ -19,6 +19,10 @@ export interface CampaignOptions {
   readonly findingsFolder: string
   /** Below it each target keeps its corpus between runs. */
   readonly corpusFolder?: string
+  /** After so long without a sign of life a process is ended; ten minutes unless told. */
+  readonly silenceMs?: number
+  /** Kinds of findings after which a target is left; with 20, the default, it is broken anyway. */
+  readonly mostFindings?: number
   status(line: string): void
 }
 
@@ -35,7 +39,7 @@ export interface TargetResult extends Progress {
 }
 
 /** Without a sign of life for so long, on a machine however busy, the code under test does not come back. */
-const silenceMs = 600_000
+const defaultSilenceMs = 600_000
 const statusEveryMs = 30_000
 const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
 export const workerFlags: readonly string[] = [
@@ -81,8 +85,8 @@ class TargetRun {
   }
 
   #assignment(): Assignment {
-    const { seed, seconds, corpusFolder } = this.#options
-    const assignment = { entry: this.#entry, seed, seconds, currentFile: this.#currentFile }
+    const { seed, seconds, mostFindings = 20, corpusFolder } = this.#options
+    const assignment = { entry: this.#entry, seed, seconds, mostFindings, currentFile: this.#currentFile }
     if (corpusFolder === undefined) return assignment
     return { ...assignment, corpusFolder: join(corpusFolder, this.#entry.name) }
   }
@@ -98,7 +102,7 @@ class TargetRun {
   }
 
   async #untilExit(): Promise<TargetResult> {
-    const watch = setInterval(() => this.#watch(), 5000)
+    const watch = setInterval(() => this.#watch(), 1000)
     const status = setInterval(() => this.#tell(), statusEveryMs)
     const code = await new Promise<number | string>((resolve) => {
       this.#child.on('error', (error) => resolve(error.message))
@@ -126,6 +130,7 @@ class TargetRun {
   }
 
   #watch(): void {
+    const { silenceMs = defaultSilenceMs } = this.#options
     if (performance.now() - this.#heard > silenceMs) this.#child.kill('SIGKILL')
   }
 

@@ -34,13 +34,13 @@ export interface EngineOptions {
   readonly seeds: Iterable<Uint8Array>
   readonly seed: number
   readonly seconds: number
+  /** Kinds of findings after which to stop. */
+  readonly mostFindings: number
   readonly watcher: Watcher
 }
 
 const defaultMaxLength = 64 * 1024
 const largestCorpus = 8192
-/** Findings of one kind and place are one; beyond this many kinds a target is broken anyway. */
-const mostFindings = 20
 const executionsBetweenBreaths = 64
 
 export class Engine {
@@ -48,6 +48,7 @@ export class Engine {
   readonly #random: Random
   readonly #corpus: Uint8Array[] = []
   readonly #words: readonly string[]
+  /** Findings of one kind and place are one. */
   readonly #titles = new Set<string>()
   #executions = 0
 
@@ -69,13 +70,14 @@ export class Engine {
   /** Runs until time is up. */
   async run(): Promise<void> {
     const end = performance.now() + this.#options.seconds * 1000
-    const { watcher } = this.#options
+    const { watcher, mostFindings } = this.#options
     for (const seed of this.#options.seeds) {
       await this.#try(seed, true)
       await watcher.progress(this.progress)
     }
-    while (performance.now() < end && this.#titles.size < mostFindings) {
-      for (let count = 0; count < executionsBetweenBreaths && performance.now() < end; count += 1) {
+    const isOver = () => performance.now() > end || this.#titles.size >= mostFindings
+    while (!isOver()) {
+      for (let count = 0; count < executionsBetweenBreaths && !isOver(); count += 1) {
         await this.#try(this.#next(), false)
       }
       await watcher.progress(this.progress)

@@ -47,7 +47,14 @@ function entryOf(name: string): TargetEntry {
 
 function replay(entry: TargetEntry, inputFile: string): number {
   const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
-  const assignment = JSON.stringify({ entry, inputFile, seed: 0, seconds: 0, currentFile: '' })
+  const assignment = JSON.stringify({
+    entry,
+    inputFile,
+    seed: 0,
+    seconds: 0,
+    mostFindings: 1,
+    currentFile: '',
+  })
   const { status } = spawnSync(process.execPath, [...workerFlags, worker, assignment], { stdio: 'inherit' })
   if (status === 0) console.log('nothing is wrong with this input')
   return status ?? 1

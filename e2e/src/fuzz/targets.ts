@@ -83,7 +83,8 @@ export const targetEntries: readonly TargetEntry[] = [
       certificates,
       ...[
         'collateral.ts',
-        'collateral-',
+        'collateral-shape',
+        'collateral-validity',
         'tcb-info',
         'qe-identity',
         'signed-json',

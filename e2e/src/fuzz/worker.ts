@@ -26,6 +26,7 @@ export interface Assignment {
   readonly entry: TargetEntry
   readonly seed: number
   readonly seconds: number
+  readonly mostFindings: number
   /** The file that holds the input at hand. */
   readonly currentFile: string
   /** The folder of the corpus that is kept between runs; none by default. */
@@ -73,7 +74,7 @@ async function fuzz(): Promise<void> {
     coverage,
     words: [...words],
     seeds: [...(await target.seeds()), ...stored(join(regressions, target.name)), ...kept()],
-    ...{ seed: assignment.seed, seconds: assignment.seconds },
+    ...{ seed: assignment.seed, seconds: assignment.seconds, mostFindings: assignment.mostFindings },
     watcher: {
       starting(input) {
         ftruncateSync(current, input.length)
