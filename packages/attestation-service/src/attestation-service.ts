@@ -95,6 +95,11 @@ export class AttestationUnavailable extends Error {
   override readonly name = 'AttestationUnavailable'
 }
 
+/** A remote service refuses what it was sent. The text is its own: for administrators and operators, not for guests. */
+export class AttestationRefused extends Error {
+  override readonly name = 'AttestationRefused'
+}
+
 /** An id that no policy can have. The text may go to the client. */
 export class InvalidPolicyId extends Error {
   override readonly name = 'InvalidPolicyId'
