@@ -47,7 +47,7 @@ export function createAzureTdxVtpmVerifier(options: AzureTdxVtpmVerifierOptions)
     checks,
     async verify(evidence, request) {
       const run = new CheckRun(checks)
-      const parse = () => parseEvidence(evidence)
+      const parse = () => parseAzureTdxEvidence(evidence)
       const vtpm = verifyVtpm(run, parse, 'tdx', minEvidenceVersion, request)
       const { variableData, variableDataBytes, hardwareReport, pcrs, expectedReportData } = vtpm.state
       const quote = run.make('td-quote', () => cutTdQuote(vtpm.evidence.tdQuote))
@@ -81,15 +81,18 @@ function instanceClaim({ platform }: PckExtension): JsonObject {
   return platform === undefined ? {} : { platform_instance_id: encodeHex(platform.instanceId) }
 }
 
-interface AzureTdxEvidence extends AzureVtpmEvidence {
+export interface AzureTdxEvidence extends AzureVtpmEvidence {
   readonly tdQuote: Uint8Array
 }
 
 /** Larger than any quote that is accepted, so that the size is a fault of the quote and not of the evidence. */
 const encodedLimit = 1024 * 1024
 
-/** The three formats of spec 03 §10.1: all members have the same names, their encodings differ. */
-function parseEvidence(evidence: JsonValue): AzureTdxEvidence {
+/**
+ * The three formats of spec 03 §10.1: all members have the same names, their encodings differ. Nothing is verified.
+ * @throws CheckFailure
+ */
+export function parseAzureTdxEvidence(evidence: JsonValue): AzureTdxEvidence {
   const fields = objectOf(evidence, 'evidence')
   const version = evidenceVersionOf(fields)
   const [quote, hclReport, tdQuote] = ['tpm_quote', 'hcl_report', 'td_quote'].map((name) =>
