@@ -233,6 +233,12 @@ describe('print and trace', () => {
     ).toBe(true)
     expect(lines).toEqual(['policy.rego:2: a <undefined> {1, 2}'])
   })
+
+  it('take the second of two arguments for an argument, not for the result', () => {
+    const lines: string[] = []
+    expect(resultOf('x if print("a", 1)', { onPrint: (line) => lines.push(line) })).toBe(true)
+    expect(lines).toEqual(['policy.rego:2: a 1'])
+  })
 })
 
 describe('results', () => {

@@ -371,7 +371,7 @@ export class Resolver {
   ): { call: Resolved; result: Resolved } | undefined {
     if (term.kind !== 'call') return undefined
     const target = this.#callee(term, scope, mocked)
-    if (!target || term.args.length !== arityOf(target) + 1) return undefined
+    if (!target || isPrint(target) || term.args.length !== arityOf(target) + 1) return undefined
     const args = term.args.map((arg) => this.#term(arg, scope, arg === term.args.at(-1)))
     const result = args.pop() as Resolved
     this.#noteCall(target, args)
@@ -578,7 +578,7 @@ export class Resolver {
   #call(term: Extract<Term, { kind: 'call' }>, scope: Scope, mocked: ReadonlySet<MockKey>): Resolved {
     const target = this.#callee(term, scope, mocked)
     const { span } = term
-    if (target?.kind === 'builtin' && target.builtin.name === 'print') {
+    if (isPrint(target)) {
       return { kind: 'call', target, args: term.args.map((arg) => this.#allValues(arg, scope)), span }
     }
     const arity = arityOf(target)
@@ -664,6 +664,11 @@ function calleeText(callee: Variable | Reference): string {
     callee.kind === 'variable' ? callee.name : (callee.head as Variable).name,
     ...(constantPath(callee) ?? []),
   ].join('.')
+}
+
+/** `print` takes any number of arguments, and has no result that one more of them could stand for. */
+function isPrint(target: FunctionTarget): boolean {
+  return target.kind === 'builtin' && target.builtin.name === 'print'
 }
 
 export function arityOf(target: FunctionTarget): number {
