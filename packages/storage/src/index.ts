@@ -7,6 +7,7 @@ export * from './session-store.ts'
 export { newSessionId } from './sessions/session-id.ts'
 export {
   localFsSectionSchema,
+  localJsonSectionSchema,
   type RedisConfig,
   redisSectionSchema,
   resolveStorageConfig,

@@ -1,4 +1,5 @@
 import { openLocalFsStorage } from './local-fs/local-fs-storage.ts'
+import { openLocalJsonStorage } from './local-json/local-json-storage.ts'
 import { openPostgresSessionStore } from './postgres/postgres-session-store.ts'
 import { openRedisSessionStore } from './redis/redis-session-store.ts'
 import type { SessionStore } from './session-store.ts'
@@ -11,7 +12,7 @@ export const DEFAULT_MAX_SESSIONS = 100_000
 
 /**
  * Where sessions are kept, and how many a process may make (Redis bounds its memory itself, `maxmemory` with
- * `noeviction`). Memory serves one process, LocalFs one machine, Redis and PostgreSQL any number of replicas.
+ * `noeviction`). Memory serves one process, LocalFs and LocalJson one machine, Redis and PostgreSQL any number of replicas.
  */
 export type SessionStoreConfig = StorageConfig & { readonly maxSessions?: number | undefined }
 
@@ -32,6 +33,8 @@ export async function openSessionStore(
       return openMemorySessionStore(maxSessions, now)
     case 'LocalFs':
       return openStoredSessionStore(await openLocalFsStorage(config.dirPath), maxSessions, now)
+    case 'LocalJson':
+      return openStoredSessionStore(await openLocalJsonStorage(config.folder), maxSessions, now)
     case 'Redis':
       return openRedisSessionStore(config.redis, now)
     case 'Postgres':

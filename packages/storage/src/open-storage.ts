@@ -1,15 +1,16 @@
 import type { Storage } from './key-value-store.ts'
 import { openLocalFsStorage } from './local-fs/local-fs-storage.ts'
+import { openLocalJsonStorage } from './local-json/local-json-storage.ts'
 import { openMemoryStorage } from './memory-storage.ts'
 import { openPostgresStorage } from './postgres/postgres-storage.ts'
 import { openRedisStorage } from './redis/redis-storage.ts'
 import type { StorageConfig } from './storage-config.ts'
 
 /**
- * Opens a storage back end. LocalFs must be usable now; a server that is down is not an error here: the storage opens,
+ * Opens a storage back end. Files must be usable now; a server that is down is not an error here: the storage opens,
  * its methods and `ping` throw `StorageUnavailable` until the server is back, so a service starts and reports "not ready".
  *
- * @throws StorageUnavailable when LocalFs cannot be opened
+ * @throws StorageUnavailable when the folder of LocalFs or LocalJson cannot be opened
  * @throws StorageConfigError when a file named in the configuration (password, CA) cannot be read
  */
 export async function openStorage(config: StorageConfig): Promise<Storage> {
@@ -18,6 +19,8 @@ export async function openStorage(config: StorageConfig): Promise<Storage> {
       return openMemoryStorage()
     case 'LocalFs':
       return openLocalFsStorage(config.dirPath)
+    case 'LocalJson':
+      return openLocalJsonStorage(config.folder)
     case 'Redis':
       return openRedisStorage(config.redis)
     case 'Postgres':

@@ -9,6 +9,7 @@ import { StorageConfigError } from './storage-config-error.ts'
 
 /** Trustee's default folder for LocalFs (spec 01 §5.3). */
 export const DEFAULT_LOCAL_FS_FOLDER = '/opt/confidential-containers/storage/local_fs'
+export const DEFAULT_LOCAL_JSON_FOLDER = '/opt/confidential-containers/storage/local_json'
 export const DEFAULT_REDIS_URL = 'redis://127.0.0.1:6379'
 
 const storageTypes = {
@@ -18,10 +19,11 @@ const storageTypes = {
   local_fs: 'LocalFs',
   Redis: 'Redis',
   redis: 'Redis',
+  LocalJson: 'LocalJson',
+  local_json: 'LocalJson',
   Postgres: 'Postgres',
   postgres: 'Postgres',
 } as const
-const laterTypes = ['LocalJson', 'local_json']
 
 /**
  * A storage type as Trustee spells it, aliases included (`Memory|memory`, `LocalFs|local_fs`, …). For
@@ -30,8 +32,7 @@ const laterTypes = ['LocalJson', 'local_json']
 export const storageTypeSchema = z.string().transform((name, context) => {
   const type = new Map(Object.entries(storageTypes)).get(name)
   if (type !== undefined) return type
-  const why = laterTypes.includes(name) ? 'is not available in this version' : 'is not a storage type'
-  const message = `${JSON.stringify(name)} ${why}; use Memory, LocalFs, Redis or Postgres`
+  const message = `${JSON.stringify(name)} is not a storage type; use Memory, LocalFs, Redis, Postgres or LocalJson`
   context.addIssue({ code: 'custom', message })
   return z.NEVER
 })
@@ -120,7 +121,16 @@ export const localFsSectionSchema = z.object({
     .describe('Folder of the files, in Trustee’s layout.'),
 })
 
-/** `[storage_backend]` in Trustee's shape (spec 01 §5.3, §7). Sections of back ends that we do not have are not read. */
+/** `[storage_backend.backends.local_json]`. */
+export const localJsonSectionSchema = z.object({
+  file_dir_path: z
+    .string()
+    .min(1)
+    .default(DEFAULT_LOCAL_JSON_FOLDER)
+    .describe('Folder of the files, one a namespace, in Trustee’s layout.'),
+})
+
+/** `[storage_backend]` in Trustee's shape (spec 01 §5.3, §7). */
 export const storageBackendSchema = z.object({
   storage_type: storageTypeSchema.default('Memory'),
   backends: z
@@ -128,6 +138,7 @@ export const storageBackendSchema = z.object({
       local_fs: localFsSectionSchema.optional(),
       redis: redisSectionSchema.optional(),
       postgres: postgresSectionSchema.optional(),
+      local_json: localJsonSectionSchema.optional(),
     })
     .default({}),
 })
@@ -138,6 +149,7 @@ export type StorageBackendSection = z.output<typeof storageBackendSchema>
 export const storageConfigSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('Memory') }),
   z.object({ type: z.literal('LocalFs'), dirPath: z.string().min(1) }),
+  z.object({ type: z.literal('LocalJson'), folder: z.string().min(1) }),
   z.object({ type: z.literal('Redis'), redis: redisSectionSchema }),
   z.object({ type: z.literal('Postgres'), postgres: postgresSectionSchema }),
 ])
@@ -165,6 +177,10 @@ export function resolveStorageConfig(
   if (type === 'LocalFs') {
     const localFs = section.backends.local_fs ?? missing('local_fs', type)
     return { type, dirPath: localFs.dir_path }
+  }
+  if (type === 'LocalJson') {
+    const localJson = section.backends.local_json ?? missing('local_json', type)
+    return { type, folder: localJson.file_dir_path }
   }
   if (type === 'Postgres') {
     return { type, postgres: resolvePostgres(section.backends.postgres, options.env?.POSTGRES_URL) }

@@ -62,6 +62,14 @@ export const backEnds: readonly BackEnd[] = [
     },
   },
   {
+    name: 'LocalJson',
+    available: true,
+    async start() {
+      const folder = await temporaryFolder()
+      return { config: { type: 'LocalJson', folder: folder.path }, stop: folder.remove }
+    },
+  },
+  {
     name: 'Redis',
     available: hasRedis,
     async start() {

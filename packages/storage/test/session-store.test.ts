@@ -149,7 +149,7 @@ for (const backEnd of backEnds) {
   })
 }
 
-describe.each(['Memory', 'LocalFs'] as const)('the limit on sessions in %s', (type) => {
+describe.each(['Memory', 'LocalFs', 'LocalJson'] as const)('the limit on sessions in %s', (type) => {
   it('refuses a session too many, parallel calls included, and takes one again when one has expired', async () => {
     const started = await backEnds.find((backEnd) => backEnd.name === type)?.start()
     if (started === undefined) throw new Error(`no back end ${type}`)

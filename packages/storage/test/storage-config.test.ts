@@ -32,7 +32,11 @@ describe('[storage_backend] (spec 01 §5.3)', () => {
   })
 
   it("has Trustee's defaults where the section is empty", () => {
-    const backends = { local_fs: {}, redis: {}, postgres: {} }
+    const backends = { local_fs: {}, redis: {}, postgres: {}, local_json: {} }
+    expect(read({ storage_type: 'LocalJson', backends })).toEqual({
+      type: 'LocalJson',
+      folder: '/opt/confidential-containers/storage/local_json',
+    })
     expect(read({ storage_type: 'LocalFs', backends })).toEqual({
       type: 'LocalFs',
       dirPath: '/opt/confidential-containers/storage/local_fs',
@@ -66,19 +70,20 @@ describe('[storage_backend] (spec 01 §5.3)', () => {
   it.each([
     ['LocalFs', 'storage_backend.backends.local_fs'],
     ['Postgres', 'storage_backend.backends.postgres'],
+    ['LocalJson', 'storage_backend.backends.local_json'],
     ['Redis', 'storage_backend.backends.redis'],
   ])('needs a section for %s and names it', (storage_type, key) => {
     expect(() => read({ storage_type })).toThrow(StorageConfigError)
     expect(() => read({ storage_type })).toThrow(key)
   })
 
-  it.each(['LocalJson', 'local_json'])('says that %s is not available', (type) => {
-    expect(complaint({ storage_type: type })).toContain(`"${type}" is not available in this version`)
-    expect(complaint({ storage_type: type })).toContain('storage_backend.storage_type')
+  it.each(['LocalJson', 'local_json'])('takes %s with its folder', (storage_type) => {
+    const section = { storage_type, backends: { local_json: { file_dir_path: 'work/json' } } }
+    expect(read(section)).toEqual({ type: 'LocalJson', folder: 'work/json' })
   })
 
   it('does not read sections of back ends it does not use', () => {
-    expect(read({ storage_type: 'Memory', backends: { local_json: { file_dir_path: 'x' } } })).toEqual({
+    expect(read({ storage_type: 'Memory', backends: { etcd: { endpoint: 'x' } } })).toEqual({
       type: 'Memory',
     })
   })

@@ -1,6 +1,7 @@
 import {
   DEFAULT_MAX_SESSIONS,
   localFsSectionSchema,
+  localJsonSectionSchema,
   postgresSectionSchema,
   redisSectionSchema,
 } from '@passport-kbs/storage'
@@ -29,11 +30,12 @@ const count = (minimum: number, maximum: number) => z.int().min(minimum).max(max
 const milliseconds = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum)
 
 const storageType = () =>
-  spelled(['Memory', 'LocalFs', 'Redis', 'Postgres'], {
+  spelled(['Memory', 'LocalFs', 'Redis', 'Postgres', 'LocalJson'], {
     memory: 'Memory',
     local_fs: 'LocalFs',
     redis: 'Redis',
     postgres: 'Postgres',
+    local_json: 'LocalJson',
   })
 
 const rateLimit = (perSecond: number, burst: number) =>
@@ -543,6 +545,10 @@ export const storageBackendSchema = z.strictObject({
       local_fs: localFsSectionSchema.strict().optional().describe('Files of one machine.'),
       redis: redisSectionSchema.optional().describe('Redis: alone, behind Sentinels, or a cluster.'),
       postgres: postgresSectionSchema.optional().describe('PostgreSQL. Tables are made by the program.'),
+      local_json: localJsonSectionSchema
+        .strict()
+        .optional()
+        .describe('Files of one machine, a namespace each: for folders of Trustee only, LocalFs is better.'),
     })
     .prefault({})
     .describe('Parameters per storage type; the section of the type in use must exist, and may be empty.'),

@@ -49,7 +49,6 @@ export const foreignKeys: readonly ForeignKey[] = [
     harmless: false,
   },
   { path: 'policy_engine', ignored: 'the resource policy is in storage; upload it' },
-  { path: 'storage_backend.backends.local_json', ignored: 'this storage type is not available' },
   { path: 'admin.type', refused: 'write authorization_mode' },
   {
     path: 'admin.insecure_api',

@@ -15,12 +15,6 @@ interface UnavailableChoice {
   readonly withoutEffectIn?: readonly Program[]
 }
 
-const storageTypes = {
-  values: ['LocalJson', 'local_json'],
-  remedy: 'Use "Memory", "LocalFs", "Redis" or "Postgres"',
-  governsTable: false,
-} as const
-
 /** Names that operators of Trustee know: each is refused by name rather than as an unknown value. */
 export const unavailableChoices: readonly UnavailableChoice[] = [
   {
@@ -53,14 +47,6 @@ export const unavailableChoices: readonly UnavailableChoice[] = [
     remedy: 'Use "KvStorage"',
     governsTable: true,
     withoutEffectIn: ['kbs-attest', 'attestation-service'],
-  },
-  { path: 'storage_backend.storage_type', ...storageTypes },
-  { path: 'session_storage_type', ...storageTypes },
-  { path: 'attestation_service.storage_type', ...storageTypes, withoutEffectIn: ['kbs-resource'] },
-  {
-    path: 'attestation_service.rvps_config.storage_type',
-    ...storageTypes,
-    withoutEffectIn: ['kbs-resource'],
   },
 ]
 

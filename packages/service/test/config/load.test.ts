@@ -349,12 +349,6 @@ describe('what Trustee has and this version has not', () => {
       '"aws"',
       /KvStorage/,
     ],
-    [
-      '[storage_backend]\nstorage_type = "local_json"\n',
-      'storage_backend.storage_type',
-      '"local_json"',
-      /"Memory", "LocalFs", "Redis" or "Postgres"/,
-    ],
   ])('is refused by name, with one problem: %j', (toml, path, value, remedy) => {
     const [problem, ...others] = problemsOf(minimal + toml)
     expect(problem).toEqual({

@@ -1,13 +1,16 @@
-import { constants, type Stats } from 'node:fs'
-import { lstat, mkdir, open, realpath } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
+import { lstat, mkdir, open, readdir, realpath, stat, unlink } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { StorageUnavailable } from '../key-value-store.ts'
 import { MAX_VALUE_BYTES } from '../storage-key.ts'
+import { isTemporaryFileName } from './file-name.ts'
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 
 /** O_NOFOLLOW: a link must not lead out of the folder. O_NONBLOCK: a pipe put in its place must not hang us. */
-export const READ_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+const READ_FLAGS = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+/** A value is written in far less; what is older was left by a process that died. */
+const TEMPORARY_FILE_MAX_AGE_MS = 60_000
 
 /** Writes a new file with mode 0600 and returns once its bytes are on the disk. The name is not yet: see `syncFolder`. */
 export async function writeNewFile(path: string, value: Uint8Array): Promise<void> {
@@ -20,23 +23,52 @@ export async function writeNewFile(path: string, value: Uint8Array): Promise<voi
   }
 }
 
-/** The bytes of a regular file of at most `MAX_VALUE_BYTES`, or undefined where there is none. */
-export async function readRegularFile(path: string): Promise<Uint8Array | undefined> {
+/** The bytes of a regular file of at most `maxBytes`, or undefined where there is none. */
+export async function readRegularFile(
+  path: string,
+  maxBytes = MAX_VALUE_BYTES,
+): Promise<Uint8Array | undefined> {
   const file = await open(path, READ_FLAGS).catch(absent)
   if (file === undefined) return undefined
   try {
-    assertReadable(await file.stat())
+    assertReadable(await file.stat(), maxBytes)
     return new Uint8Array(await file.readFile())
   } finally {
     await file.close()
   }
 }
 
+/** As `readRegularFile`, for the inside of a lock, where nothing may yield. */
+export function readRegularFileSync(path: string, maxBytes = MAX_VALUE_BYTES): Uint8Array | undefined {
+  let file: number
+  try {
+    file = openSync(path, READ_FLAGS)
+  } catch (error) {
+    return absent(error as NodeJS.ErrnoException)
+  }
+  try {
+    assertReadable(fstatSync(file), maxBytes)
+    return readFileSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
 /** @throws StorageUnavailable for what is no regular file, or too large */
-export function assertReadable(stats: Stats): void {
+function assertReadable(stats: Stats, maxBytes: number): void {
   if (!stats.isFile()) throw new StorageUnavailable('stored value is not a regular file')
-  if (stats.size > MAX_VALUE_BYTES)
-    throw new StorageUnavailable(`stored value is over ${MAX_VALUE_BYTES} bytes`)
+  if (stats.size > maxBytes) throw new StorageUnavailable(`stored value is over ${maxBytes} bytes`)
+}
+
+/** Removes from a folder what writers that died left behind; the files of living ones are younger. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!isTemporaryFileName(name)) continue
+    const path = join(folder, name)
+    const stats = await stat(path).catch(absent)
+    // A read-only folder is a fair place to read secrets from: leave the file, it is never listed.
+    if (stats && Date.now() - stats.mtimeMs > TEMPORARY_FILE_MAX_AGE_MS) await unlink(path).catch(() => {})
+  }
 }
 
 /** Makes names that were added to or taken from a folder durable. */

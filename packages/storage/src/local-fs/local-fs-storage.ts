@@ -1,35 +1,24 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fstatSync, lstatSync, openSync, readFileSync, renameSync, unlinkSync } from 'node:fs'
-import { access, constants, lstat, readdir, stat, unlink } from 'node:fs/promises'
+import { lstatSync, renameSync, unlinkSync } from 'node:fs'
+import { access, constants, lstat, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KeyValueStore, Storage } from '../key-value-store.ts'
-import { InvalidStorageKey, StorageUnavailable } from '../key-value-store.ts'
 import { sameBytes } from '../memory-storage.ts'
-import {
-  assertNamespace,
-  assertStorageKey,
-  assertValueSize,
-  isStorageKey,
-  ValueTooLarge,
-} from '../storage-key.ts'
+import { assertNamespace, assertStorageKey, assertValueSize, isStorageKey } from '../storage-key.ts'
 import {
   absent,
-  assertReadable,
   ensureFolder,
   ensureRoot,
   folderExists,
-  READ_FLAGS,
   readRegularFile,
+  readRegularFileSync,
+  removeLeftovers,
   syncFolder,
   writeNewFile,
 } from './durable-file.ts'
-import { ExclusiveLock } from './exclusive-lock.ts'
-import { fileNameOfKey, isTemporaryFileName, keyOfFileName, temporaryFileName } from './file-name.ts'
-
-const LOCK_TIMEOUT_MS = 5_000
-/** A value is written in far less; what is older was left by a process that died. */
-const TEMPORARY_FILE_MAX_AGE_MS = 60_000
-const LOCK_FOLDER = '~locks'
+import { answering } from './file-errors.ts'
+import { fileNameOfKey, keyOfFileName, temporaryFileName } from './file-name.ts'
+import { NamespaceLock } from './namespace-lock.ts'
 
 /**
  * Files in Trustee's flat layout: `<dirPath>/<namespace>/<key with each "/" as "\x2F">`, raw bytes (spec 01 §5.3), so a
@@ -44,7 +33,7 @@ const LOCK_FOLDER = '~locks'
 export async function openLocalFsStorage(dirPath: string): Promise<Storage> {
   const folder = await answering('open the storage folder', async () => {
     const real = await ensureRoot(dirPath)
-    await removeLeftovers(real)
+    await removeAllLeftovers(real)
     return real
   })
   const namespaces = new Map<string, LocalFsNamespace>()
@@ -69,14 +58,12 @@ export async function openLocalFsStorage(dirPath: string): Promise<Storage> {
 }
 
 class LocalFsNamespace implements KeyValueStore {
-  readonly #root: string
   readonly #folder: string
-  readonly #lock: ExclusiveLock
+  readonly #lock: NamespaceLock
 
   constructor(root: string, name: string) {
-    this.#root = root
     this.#folder = join(root, name)
-    this.#lock = new ExclusiveLock(join(root, LOCK_FOLDER, name), LOCK_TIMEOUT_MS)
+    this.#lock = new NamespaceLock(root, name)
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
@@ -96,7 +83,7 @@ class LocalFsNamespace implements KeyValueStore {
     assertValueSize(value)
     // The loser of a race usually shows here, before it has written a file.
     if (!sameBytes(await this.get(key), expected)) return false
-    return this.#replace(key, value, (path) => sameBytes(readSync(path), expected))
+    return this.#replace(key, value, (path) => sameBytes(readRegularFileSync(path), expected))
   }
 
   async getMany(keys: readonly string[]): Promise<readonly (Uint8Array | undefined)[]> {
@@ -110,7 +97,6 @@ class LocalFsNamespace implements KeyValueStore {
     return answering('delete a value', async () => {
       if (!(await folderExists(this.#folder))) return false
       if (!(await this.#isThere(key))) return false
-      await ensureFolder(join(this.#root, LOCK_FOLDER))
       const deleted = await this.#lock.exclusively(() => unlinkIfPresent(path))
       await syncFolder(this.#folder)
       return deleted
@@ -148,7 +134,6 @@ class LocalFsNamespace implements KeyValueStore {
     assertValueSize(value)
     return answering('write a value', async () => {
       await ensureFolder(this.#folder)
-      await ensureFolder(join(this.#root, LOCK_FOLDER))
       const temporary = join(this.#folder, temporaryFileName(randomBytes(12).toString('hex')))
       try {
         await writeNewFile(temporary, value)
@@ -168,22 +153,6 @@ class LocalFsNamespace implements KeyValueStore {
   }
 }
 
-/** For the inside of a lock, where nothing may yield. */
-function readSync(path: string): Uint8Array | undefined {
-  let file: number
-  try {
-    file = openSync(path, READ_FLAGS)
-  } catch (error) {
-    return absent(error as NodeJS.ErrnoException)
-  }
-  try {
-    assertReadable(fstatSync(file))
-    return readFileSync(file)
-  } finally {
-    closeSync(file)
-  }
-}
-
 function unlinkIfPresent(path: string): boolean {
   try {
     unlinkSync(path)
@@ -199,33 +168,8 @@ function isKeyFileName(name: string): boolean {
   return isStorageKey(key) && fileNameOfKey(key) === name
 }
 
-/** Removes what writers that died left behind; the files of living ones are younger. */
-async function removeLeftovers(root: string): Promise<void> {
+async function removeAllLeftovers(root: string): Promise<void> {
   for (const namespace of await readdir(root, { withFileTypes: true })) {
-    if (!namespace.isDirectory()) continue
-    for (const name of await readdir(join(root, namespace.name))) {
-      if (!isTemporaryFileName(name)) continue
-      const path = join(root, namespace.name, name)
-      const stats = await stat(path).catch(absent)
-      // A read-only folder is a fair place to read secrets from: leave the file, it is never listed.
-      if (stats && Date.now() - stats.mtimeMs > TEMPORARY_FILE_MAX_AGE_MS) await unlink(path).catch(() => {})
-    }
-  }
-}
-
-/** Runs a file operation; what the operating system refuses (full disk, no permission, …) is `StorageUnavailable`. */
-async function answering<T>(what: string, operation: () => Promise<T>): Promise<T> {
-  try {
-    return await operation()
-  } catch (cause) {
-    if (
-      cause instanceof StorageUnavailable ||
-      cause instanceof InvalidStorageKey ||
-      cause instanceof ValueTooLarge
-    ) {
-      throw cause
-    }
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
-    throw new StorageUnavailable(`cannot ${what}: ${code}`, { cause })
+    if (namespace.isDirectory()) await removeLeftovers(join(root, namespace.name))
   }
 }

@@ -8,7 +8,7 @@ import { decodeSession, encodeSession } from './session-record.ts'
 const SWEEP_INTERVAL_MS = 30_000
 
 /**
- * Sessions in a key-value store that forgets nothing by itself: LocalFs. Transitions are its compare-and-set; a timer
+ * Sessions in a key-value store that forgets nothing by itself: LocalFs, LocalJson. Transitions are its compare-and-set; a timer
  * removes what has expired. For one machine: several processes may share the folder, and each then allows
  * `maxSessions` of its own making.
  */
