@@ -6,12 +6,15 @@ import {
   PolicyError,
   parseJson,
   presets,
+  QUERY_REFERENCE_VALUE,
   type Value,
 } from '@passport-kbs/policy'
+import { parseAllDocuments } from 'yaml'
 import type { FuzzTarget } from '../target.ts'
 import { generatedMark, generateProgram } from './rego-program.ts'
 import { vectorSeeds } from './seeds.ts'
 
+const externals = [QUERY_REFERENCE_VALUE]
 const separator = '\n---\n'
 
 const programs = [
@@ -48,14 +51,18 @@ const inputs = [
 
 /** Modules of the suites of the vectors. */
 function suiteModules(): string[] {
-  return vectorSeeds('rego', /\.json$/, 4 << 20)
-    .flatMap((bytes) => [
-      ...JSON.stringify(JSON.parse(Buffer.from(bytes).toString())).matchAll(
-        /"package [^"\\]*(?:\\.[^"\\]*)*"/g,
-      ),
-    ])
-    .map(([text]) => String(JSON.parse(text)))
-    .filter((text) => text.length < 2000)
+  const json = vectorSeeds('rego', /\.json$/, 4 << 20).map((bytes) => JSON.parse(bytes.toString()))
+  const yaml = vectorSeeds('rego', /\.yaml$/).flatMap((bytes) =>
+    parseAllDocuments(bytes.toString(), { logLevel: 'silent', uniqueKeys: false }).map((document) =>
+      document.toJS(),
+    ),
+  )
+  return [...new Set([...json, ...yaml].flatMap(modulesIn))]
+}
+
+function modulesIn(value: unknown): string[] {
+  if (typeof value === 'string') return /^\s*package /.test(value) && value.length < 2000 ? [value] : []
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(modulesIn) : []
 }
 
 export const regoParser: FuzzTarget = {
@@ -85,7 +92,7 @@ export const regoParser: FuzzTarget = {
   run(input) {
     const text = Buffer.from(input).toString()
     const v0 = input.length % 2 === 0
-    compilePolicy([{ file: 'policy.rego', text }], { dialect: v0 ? 'v0' : 'v1' })
+    compilePolicy([{ file: 'policy.rego', text }], { dialect: v0 ? 'v0' : 'v1', externals })
   },
 }
 
@@ -107,6 +114,7 @@ export const regoEval: FuzzTarget = {
     const dialect = input.length % 2 === 0 ? 'v1' : 'v0'
     const policy = compilePolicy([{ file: 'policy.rego', text }], {
       dialect,
+      externals,
       strictBuiltinErrors: input.length % 3 !== 0,
     })
     evaluateAll(policy, document)

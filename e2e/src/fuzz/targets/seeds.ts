@@ -12,7 +12,7 @@ export function jsonSeeds(values: readonly unknown[]): Uint8Array[] {
 }
 
 /** Files below a folder of the vectors whose names match; none where there are no vectors. */
-export function vectorSeeds(folder: string, names: RegExp, largest: number = largestVector): Uint8Array[] {
+export function vectorSeeds(folder: string, names: RegExp, largest: number = largestVector): Buffer[] {
   const path = fileURLToPath(new URL(`${folder}/`, vectorsFolder()))
   try {
     return readdirSync(path, { recursive: true, withFileTypes: true })
