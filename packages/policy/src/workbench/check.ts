@@ -21,14 +21,16 @@ export interface PolicyCheckOptions {
   readonly referenceValues?: ReadonlySet<string>
 }
 
+/** More than anyone reads. */
+const maxWarnings = 200
+
 /** What the services compile policies of a purpose with. */
 export function compileOptionsFor(purpose: PolicyPurpose): CompileOptions {
   return purpose === 'attestation' ? { externals: [QUERY_REFERENCE_VALUE] } : {}
 }
 
 /**
- * All findings, errors first, each group in text order; never throws. Of a policy that does not compile only errors are
- * told.
+ * Findings in text order, at most 200 warnings; never throws. Of a policy that does not compile only errors are told.
  */
 export function checkForPurpose(sources: readonly PolicySource[], options: PolicyCheckOptions): Finding[] {
   const { purpose, dialect } = options
@@ -40,7 +42,10 @@ export function checkForPurpose(sources: readonly PolicySource[], options: Polic
     ...analyseRules(unit, purpose),
     ...unknownReferenceValues(unit, options.referenceValues),
   ]
-  return warnings.toSorted(byPlace).map((found) => finding('warning', found))
+  return warnings
+    .toSorted(byPlace)
+    .slice(0, maxWarnings)
+    .map((found) => finding('warning', found))
 }
 
 /** The purpose that a text shows by the rules and functions that it names. */

@@ -41,6 +41,10 @@ interface Obstacle {
 }
 
 const noAliases: Aliases = new Map()
+/** Rules without a value that make others so: chains in reverse order of the text that are followed. */
+const maxRounds = 16
+/** Rules that stand for parts of each other's values and are followed. */
+const maxAliasDepth = 32
 
 /** Warnings on compiled modules, for what the services hand to policies of this purpose. */
 export function analyseRules(unit: Unit, purpose: PolicyPurpose): readonly PolicyDiagnostic[] {
@@ -53,11 +57,18 @@ class RuleAnalysis {
   readonly #data: Shape
   readonly #valueless = new Set<RuleGroup>()
   readonly #ruleAliases = new Map<RuleGroup, InputPath | undefined>()
+  readonly #definitions = new Map<RuleGroup, PendingRule[]>()
+  #aliasDepth = 0
 
   constructor(unit: Unit, purpose: PolicyPurpose) {
     this.#unit = unit
     this.#input = purposes[purpose].input
     this.#data = purposes[purpose].data
+    for (const rule of unit.resolvedRules) {
+      const known = this.#definitions.get(rule.group)
+      if (known) known.push(rule)
+      else this.#definitions.set(rule.group, [rule])
+    }
   }
 
   warnings(): PolicyDiagnostic[] {
@@ -80,13 +91,10 @@ class RuleAnalysis {
 
   /** Rules of which no body holds have no value, which can make others hold never. */
   #findValueless(): void {
-    const definitions = new Map<RuleGroup, PendingRule[]>()
-    for (const rule of this.#unit.resolvedRules) {
-      definitions.set(rule.group, [...(definitions.get(rule.group) ?? []), rule])
-    }
-    for (let before = -1; before !== this.#valueless.size; ) {
+    for (let round = 0, before = -1; before !== this.#valueless.size && round < maxRounds; round++) {
       before = this.#valueless.size
-      for (const [group, rules] of definitions) {
+      for (const [group, rules] of this.#definitions) {
+        if (this.#valueless.has(group)) continue
         if (group.kind !== 'complete' && group.kind !== 'function') continue
         const isValueless = rules.every(
           ({ isDefault, definition }) =>
@@ -117,11 +125,14 @@ class RuleAnalysis {
   #aliasOf(group: RuleGroup): InputPath | undefined {
     if (this.#ruleAliases.has(group)) return this.#ruleAliases.get(group)
     this.#ruleAliases.set(group, undefined)
-    const [only, another] = this.#unit.resolvedRules.filter((rule) => rule.group === group)
+    if (this.#aliasDepth >= maxAliasDepth) return undefined
+    const [only, another] = this.#definitions.get(group) ?? []
     const [branch, elseBranch] = only?.definition.branches ?? []
     if (group.kind !== 'complete' || another || !branch || elseBranch) return undefined
+    this.#aliasDepth++
     const aliases = bodyAliases(branch.body, noAliases, this.#ruleAlias)
     const alias = inputPathOf(branch.value, aliases, this.#ruleAlias)
+    this.#aliasDepth--
     this.#ruleAliases.set(group, alias)
     return alias
   }

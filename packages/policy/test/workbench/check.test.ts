@@ -175,3 +175,19 @@ describe('the purpose of a text', () => {
     expect(probablePurpose('package policy\ntrust_claims := {}')).toBe('attestation')
   })
 })
+
+describe('a policy of thousands of rules', () => {
+  const rules = (rule: (i: number) => string, last: string) =>
+    `${Array.from({ length: 9_000 }, (_, i) => rule(i)).join('\n')}\n${last}\n`
+
+  it.each([
+    ['that need each other', rules((i) => `r${i} if r${i + 1}`, 'r9000 if 1 == 2\nallow if r0')],
+    [
+      'that stand for each other',
+      rules((i) => `r${i} := r${i + 1}.a`, 'r9000 := input.submods\nallow if r0'),
+    ],
+    ['that are all wrong', rules((i) => `allow if input.x${i} == 1`, '')],
+  ])('%s is checked in bounded time, with a bounded answer', (_name, body) => {
+    expect(findings(body).length).toBeLessThanOrEqual(200)
+  })
+})
