@@ -1,9 +1,5 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
-import {
-  makeCertificate,
-  makeServerIdentity,
-  type TestIdentity,
-} from '@passport-kbs/testing/tls'
+import { makeCertificate, makeServerIdentity, type TestIdentity } from '@passport-kbs/testing/tls'
 
 export { makeCertificate, makeServerIdentity, type TestIdentity }
 
