@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { JsonValue, Tee } from '@passport-kbs/protocol'
-import { createLogger, parseConfig } from '@passport-kbs/service'
+import { builtInAttestation, createLogger, parseConfig } from '@passport-kbs/service'
 import { EvidenceRejected, type Verifier } from '@passport-kbs/tee-evidence'
 import {
   createVirtualAzureSnpVm,
@@ -77,8 +77,8 @@ async function verifiersOf(profile: Profile, settings: Partial<Settings> = {}) {
       },
     },
   }
-  const { attestationService } = parseConfig('kbs-attest', document, { KBS_PROFILE: 'development' })
-  const { verifiers, close } = await openVerifiers(attestationService.verifierConfig, profile, logger)
+  const config = parseConfig('kbs-attest', document, { KBS_PROFILE: 'development' })
+  const { verifiers, close } = await openVerifiers(builtInAttestation(config).verifierConfig, profile, logger)
   close()
   return verifiers
 }

@@ -1,4 +1,4 @@
-import { createLogger, parseConfig } from '@passport-kbs/service'
+import { builtInAttestation, createLogger, parseConfig } from '@passport-kbs/service'
 import { describe, expect, it } from 'vitest'
 import { openVerifiers } from '../src/verifiers.ts'
 
@@ -6,9 +6,8 @@ const logger = createLogger({ program: 'test', env: {}, level: 'silent' })
 
 async function teesOf(profile: 'production' | 'development'): Promise<string[]> {
   const document = { http_server: { insecure_http: true }, admin: { authorization_mode: 'DenyAll' } }
-  const { attestationService } = parseConfig('kbs-attest', document, { KBS_PROFILE: profile })
-  if (attestationService.type !== 'coco_as_builtin') throw new Error('the built-in service is the default')
-  const { verifiers, close } = await openVerifiers(attestationService.verifierConfig, profile, logger)
+  const config = parseConfig('kbs-attest', document, { KBS_PROFILE: profile })
+  const { verifiers, close } = await openVerifiers(builtInAttestation(config).verifierConfig, profile, logger)
   close()
   return [...verifiers.keys()].sort()
 }

@@ -24,15 +24,18 @@ export {
   type PolicyWorkbenchRoutesOptions,
   policyWorkbenchRoutes,
 } from './admin/policy-workbench-routes.ts'
+export { builtInAttestation } from './config/built-in-attestation.ts'
 export type {
   AdminConfig,
   AttestationApiConfig,
   AttestationServiceConfig,
   AttestationTokenConfig,
+  BuiltInAttestationConfig,
   Config,
   HttpServerConfig,
   PluginConfig,
   Program,
+  RemoteAttestationConfig,
   StorageChoices,
 } from './config/config.ts'
 export { ConfigError, type ConfigProblem } from './config/config-error.ts'

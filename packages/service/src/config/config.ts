@@ -35,6 +35,8 @@ export type HttpServerConfig = Config['httpServer']
 export type AdminConfig = Config['admin']
 export type AttestationTokenConfig = Config['attestationToken']
 export type AttestationServiceConfig = Config['attestationService']
+export type BuiltInAttestationConfig = Extract<AttestationServiceConfig, { type: 'coco_as_builtin' }>
+export type RemoteAttestationConfig = Extract<AttestationServiceConfig, { type: 'coco_as_grpc' }>
 export type AttestationApiConfig = Config['attestationApi']
 export type PluginConfig = Config['plugins'][number]
 

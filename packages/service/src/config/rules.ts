@@ -137,21 +137,48 @@ const uniquePlugins: Rule = ({ plugins }) =>
       : [],
   )
 
-const passportTrust: Rule = ({ attestation_token: token }, program) => {
+/** A remote attestation service, and the way to it. */
+const remoteAttestation: Rule = ({ attestation_service: service }, program) => {
+  if (service.type !== 'coco_as_grpc' || program === 'kbs-resource') return []
+  if (program === 'attestation-service') {
+    const text = 'this program is such a service; it asks no other'
+    return [problem('attestation_service.type', text, 'Use "coco_as_builtin"')]
+  }
+  const at = (key: string) => `attestation_service.${key}`
+  const url = URL.canParse(service.as_addr) ? new URL(service.as_addr) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol) || (url.pathname !== '/' && url.pathname !== ''))
+    return [problem(at('as_addr'), 'is no address', 'Write http://host:port or https://host:port')]
+  const found: ConfigProblem[] = []
+  if ((service.client_certificate === undefined) !== (service.client_key === undefined))
+    found.push(problem(at('client_certificate'), 'goes with client_key', 'Set both, or neither'))
+  const needsTls = (['ca', 'client_certificate'] as const).find((key) => service[key] !== undefined)
+  if (url.protocol === 'http:' && needsTls !== undefined)
+    found.push(problem(at(needsTls), 'has no use without TLS', 'Write https:// in as_addr, or remove it'))
+  if (url.protocol === 'http:' && service.token_file !== undefined && !isLoopback(url.hostname))
+    found.push(problem(at('token_file'), 'the token would travel unencrypted', 'Write https:// in as_addr'))
+  return found
+}
+
+const passportTrust: Rule = ({ attestation_token: token, attestation_service: service }, program) => {
   const trusted =
     token.insecure_header_jwk ||
     token.trusted_certs_paths.length + token.trusted_jwk_sets.length + token.issuers.length > 0
-  if (trusted || program !== 'kbs-resource') return []
+  const needed =
+    program === 'kbs-resource' ||
+    (program === 'kbs' && service.type === 'coco_as_grpc' && service.jwk_set_uri === undefined)
+  if (trusted || !needed) return []
   return [
     problem(
       'attestation_token',
       'names no trusted keys, so no passport could be accepted',
-      'Set trusted_certs_paths, trusted_jwk_sets or issuers',
+      program === 'kbs'
+        ? 'Set attestation_service.jwk_set_uri, or trusted_certs_paths, trusted_jwk_sets or issuers'
+        : 'Set trusted_certs_paths, trusted_jwk_sets or issuers',
     ),
   ]
 }
 
-const keySources: Rule = ({ profile, attestation_token: token, admin }) => {
+const keySources: Rule = ({ profile, attestation_token: token, admin, attestation_service: service }) => {
   const sources: [string, string | undefined][] = [
     ...token.trusted_jwk_sets.map((source, i): [string, string] => [
       `attestation_token.trusted_jwk_sets[${i}]`,
@@ -169,6 +196,9 @@ const keySources: Rule = ({ profile, attestation_token: token, admin }) => {
         [`admin.authentication.bearer_jwt.identity_providers[${i}].jwk_set_uri`, provider.jwk_set_uri],
       ],
     ),
+    ...(service.type === 'coco_as_grpc'
+      ? [['attestation_service.jwk_set_uri', service.jwk_set_uri] as [string, string | undefined]]
+      : []),
   ]
   return sources.flatMap(([path, source]) => {
     if (source === undefined || isAcceptableKeySource(source, profile)) return []
@@ -196,7 +226,7 @@ export function isAcceptableKeySource(source: string, profile: RawConfig['profil
 
 /** Verifier settings with which evidence that no vendor vouches for would pass. */
 const vendorTrust: Rule = ({ profile, attestation_service: service }, program) => {
-  if (profile === 'development' || program === 'kbs-resource') return []
+  if (profile === 'development' || program === 'kbs-resource' || service.type !== 'coco_as_builtin') return []
   const { snp_verifier: snp, dcap_verifier: dcap, csv_verifier: csv } = service.verifier_config
   const refused: [boolean, string, string][] = [
     [snp.cert_validity === 'ignore', 'snp_verifier.cert_validity', 'expired certificates would be accepted'],
@@ -216,7 +246,7 @@ const vendorTrust: Rule = ({ profile, attestation_service: service }, program) =
 }
 
 const verifierSettings: Rule = ({ profile, attestation_service: service }, program) => {
-  if (program === 'kbs-resource') return []
+  if (program === 'kbs-resource' || service.type !== 'coco_as_builtin') return []
   const { verifier_config: verifiers } = service
   return [
     ...verifierContradictions(verifiers),
@@ -264,6 +294,7 @@ const rules: readonly Rule[] = [
   adminSections,
   aclExpressions,
   uniquePlugins,
+  remoteAttestation,
   passportTrust,
   keySources,
   vendorTrust,
@@ -334,9 +365,20 @@ export function riskWarnings(
     ],
     [
       program !== 'kbs-resource' &&
+        config.attestation_service.type === 'coco_as_builtin' &&
         config.attestation_service.attestation_token_broker.signer?.key_path === undefined &&
         config.state_dir === undefined,
       'attestation_token_broker.signer: the signing key lasts as long as the process, and no replica knows another’s passports or sessions; set signer.key_path or state_dir',
+    ],
+    [
+      program !== 'kbs-resource' && isPlainRemote(config.attestation_service),
+      'attestation_service.as_addr: evidence, policies and tokens travel unencrypted to the attestation service',
+    ],
+    [
+      program === 'kbs-attest' &&
+        config.attestation_service.type === 'coco_as_grpc' &&
+        config.attestation_service.jwk_set_uri === undefined,
+      'attestation_service.jwk_set_uri: without it tokens are passed on unverified, and no keys are published here',
     ],
     [
       (http.worker_count ?? 1) > 1,
@@ -344,6 +386,12 @@ export function riskWarnings(
     ],
   ]
   return candidates.filter(([applies]) => applies).map(([, warning]) => warning)
+}
+
+function isPlainRemote(service: RawConfig['attestation_service']): boolean {
+  if (service.type !== 'coco_as_grpc' || !URL.canParse(service.as_addr)) return false
+  const { protocol, hostname } = new URL(service.as_addr)
+  return protocol === 'http:' && !isLoopback(hostname)
 }
 
 /** Whether all sockets of the attestation service, for gRPC and REST, are on loopback. */

@@ -480,11 +480,11 @@ const rvpsSchema = z.strictObject({
     .describe('Where reference values are kept; default as `storage_backend`.'),
 })
 
-export const attestationServiceSchema = z.strictObject({
-  type: spelled(['coco_as_builtin'], { CoCoASBuiltIn: 'coco_as_builtin' })
-    .default('coco_as_builtin')
-    .describe('Evidence is verified in this process.'),
-  timeout: z.int().min(1).max(1_440).default(5).describe('Session lifetime, in minutes.'),
+const sessionLifetime = () => z.int().min(1).max(1_440).default(5).describe('Session lifetime, in minutes.')
+
+const builtInAttestation = z.strictObject({
+  type: z.literal('coco_as_builtin').describe('Evidence is verified in this process.'),
+  timeout: sessionLifetime(),
   storage_type: storageType()
     .optional()
     .describe('Where attestation policies are kept; default as `storage_backend`.'),
@@ -492,6 +492,63 @@ export const attestationServiceSchema = z.strictObject({
   attestation_token_broker: tokenBrokerSchema.prefault({}).describe('What passports say and who signs them.'),
   verifier_config: verifierConfigSchema.prefault({}).describe('Verifiers, TEE by TEE.'),
 })
+
+const grpcAttestation = z.strictObject({
+  type: z
+    .literal('coco_as_grpc')
+    .describe('Evidence is verified by a remote attestation service: a Confidential Containers AS, or ours.'),
+  timeout: sessionLifetime(),
+  as_addr: webAddress()
+    .default('http://127.0.0.1:50004')
+    .describe('Address of the gRPC services, `http://` or `https://`.'),
+  pool_size: count(1, 10_000).default(100).describe('Most connections to it; one carries 50 calls at once.'),
+  ca: filePath().optional().describe('Ours: PEM file with the CA of an https address, instead of the system’s.'),
+  client_certificate: filePath()
+    .optional()
+    .describe('Ours: PEM file with the certificate chain that is shown to it.'),
+  client_key: filePath().optional().describe('Ours: PEM file with the key of `client_certificate`.'),
+  token_file: filePath()
+    .optional()
+    .describe('Ours: file with the bearer token that is shown to it; read again when it changes.'),
+  request_timeout_ms: milliseconds(100, 44_000)
+    .default(40_000)
+    .describe('Ours: time limit of a call. Guests give up after 60 s, `/attest` after 45 s.'),
+  policy_id: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be letters, digits, dots, dashes and underscores')
+    .default('default')
+    .describe('Ours: attestation policy, without the class that its stored name ends with.'),
+  jwk_set_uri: webAddress()
+    .optional()
+    .describe(
+      'Ours: its JWK set: path, `file://` or `https://`. Tokens are verified with it before they are passed on, and it is published here.',
+    ),
+  issuer: z
+    .string()
+    .min(1)
+    .max(1024)
+    .optional()
+    .describe('Ours: `iss` that its tokens must have. `kbs` expects `CoCo-Attestation-Service` without it.'),
+  session_key_path: filePath()
+    .optional()
+    .describe(
+      'Ours: PEM file with a P-256 key that sessions are sealed with; replicas need the same. Absent: one is made, and kept in `state_dir` if there is one.',
+    ),
+})
+
+const attestationTypeAliases: Record<string, string> = {
+  CoCoASBuiltIn: 'coco_as_builtin',
+  CoCoASGrpc: 'coco_as_grpc',
+}
+
+export const attestationServiceSchema = z.preprocess(
+  (value) => {
+    if (!isPlainObject(value)) return value
+    const type = value.type ?? 'coco_as_builtin'
+    return { ...value, type: typeof type === 'string' ? (attestationTypeAliases[type] ?? type) : type }
+  },
+  z.discriminatedUnion('type', [builtInAttestation, grpcAttestation]),
+)
 
 const apiScopes = () => z.array(z.enum(['attest', 'administer'])).max(2)
 
@@ -586,7 +643,9 @@ export const configSchema = z.strictObject({
   http_server: httpServerSchema.prefault({}).describe('Listeners and their limits.'),
   admin: adminSchema.prefault({}).describe('Administrators.'),
   attestation_token: attestationTokenSchema.prefault({}).describe('Which passports are accepted.'),
-  attestation_service: attestationServiceSchema.prefault({}).describe('How evidence is verified.'),
+  attestation_service: attestationServiceSchema
+    .prefault({ type: 'coco_as_builtin' })
+    .describe('How evidence is verified.'),
   attestation_api: attestationApiSchema
     .prefault({})
     .describe('Ours: the program `attestation-service`, and who may call it.'),

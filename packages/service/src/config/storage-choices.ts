@@ -28,13 +28,17 @@ export function chooseStorage(
   }
   const main = config.storage_backend.storage_type
   const isShared = main === 'Redis' || main === 'Postgres'
-  const { attestation_service: service } = config
+  const service = config.attestation_service
+  const ownStores =
+    service.type === 'coco_as_builtin'
+      ? { policies: service.storage_type, values: service.rvps_config.storage_type }
+      : undefined
   const choices: StorageChoices = {
     data: choose(main),
     // sessions hold passports, which need not be on a disk
     sessions: choose(config.session_storage_type ?? (isShared ? main : 'Memory')),
-    attestationPolicies: choose(service.storage_type ?? main),
-    referenceValues: choose(service.rvps_config.storage_type ?? main),
+    attestationPolicies: choose(ownStores?.policies ?? main),
+    referenceValues: choose(ownStores?.values ?? main),
   }
   return { choices: problems.length === 0 ? choices : undefined, problems }
 }

@@ -65,7 +65,7 @@ export const foreignKeys: readonly ForeignKey[] = [
   { path: 'as_config', refused: 'the section is [attestation_service]' },
   {
     path: 'grpc_config',
-    refused: 'a remote attestation service is not available in this version: use [attestation_service]',
+    refused: 'the section is [attestation_service] with type = "coco_as_grpc"',
   },
   { path: 'repository_config', refused: 'the section is [[plugins]] with name = "resource"' },
 ]

@@ -19,8 +19,8 @@ interface UnavailableChoice {
 export const unavailableChoices: readonly UnavailableChoice[] = [
   {
     path: 'attestation_service.type',
-    values: ['coco_as_grpc', 'CoCoASGrpc', 'intel_ta', 'IntelTA'],
-    remedy: 'Use "coco_as_builtin", which verifies evidence in this process',
+    values: ['intel_ta', 'IntelTA'],
+    remedy: 'Use "coco_as_builtin", which verifies evidence in this process, or "coco_as_grpc"',
     governsTable: true,
     withoutEffectIn: ['kbs-resource'],
   },

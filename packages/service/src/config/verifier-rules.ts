@@ -1,7 +1,10 @@
 import type { ConfigProblem } from './config-error.ts'
 import type { RawConfig } from './schema.ts'
 
-type VerifierConfig = RawConfig['attestation_service']['verifier_config']
+type VerifierConfig = Extract<
+  RawConfig['attestation_service'],
+  { type: 'coco_as_builtin' }
+>['verifier_config']
 
 const section = 'attestation_service.verifier_config'
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
 import { describe, expect, it } from 'vitest'
 import {
+  builtInAttestation,
   type Config,
   ConfigError,
   type ConfigProblem,
@@ -90,7 +91,7 @@ describe('the passport quick start of spec 01 §10', () => {
     const config = parse(quickStart1, 'kbs-attest')
     expect(config.httpServer.sockets).toEqual(['127.0.0.1:50001'])
     expect(config.httpServer.payloadRequestSize).toBe(2)
-    const service = config.attestationService
+    const service = builtInAttestation(config)
     expect(service.type).toBe('coco_as_builtin')
     expect(service.attestationTokenBroker.signer).toEqual({
       keyPath: 'work/token.key',
@@ -316,12 +317,6 @@ describe('what Trustee has and this version has not', () => {
 
   it.each([
     [`[attestation_service]\n${intel}`, 'attestation_service.type', '"intel_ta"', /coco_as_builtin/],
-    [
-      '[attestation_service]\ntype = "CoCoASGrpc"\nas_addr = "http://as"\npool_size = 9\n',
-      'attestation_service.type',
-      '"CoCoASGrpc"',
-      /coco_as_builtin/,
-    ],
     [
       '[attestation_service.rvps_config]\ntype = "GrpcRemote"\naddress = "rvps:1"\n',
       'attestation_service.rvps_config.type',

@@ -1,14 +1,14 @@
 import { parse as parseToml } from 'smol-toml'
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
-import { ConfigError, type ConfigProblem } from '../../src/index.ts'
+import { builtInAttestation, ConfigError, type ConfigProblem } from '../../src/index.ts'
 
 const plain = '[http_server]\ninsecure_http = true\n'
 const verifier = (section: string, settings: string) =>
   `${plain}[attestation_service.verifier_config.${section}]\n${settings}\n`
 
 const parse = (toml: string, profile = 'production') =>
-  parseConfig('kbs-attest', parseToml(toml), { KBS_PROFILE: profile }).attestationService.verifierConfig
+  builtInAttestation(parseConfig('kbs-attest', parseToml(toml), { KBS_PROFILE: profile })).verifierConfig
 
 function problemsOf(toml: string, profile = 'production'): readonly ConfigProblem[] {
   try {
