@@ -1,26 +1,50 @@
 import {
+  type AttestationService,
   type BuiltInAttestationService,
   createAttestationService,
+  type TokenSigner,
   type TokenSignerOptions,
 } from '@passport-kbs/attestation-service'
-import type { Config, Logger } from '@passport-kbs/service'
+import {
+  type BuiltInAttestationConfig,
+  builtInAttestation,
+  type Config,
+  type Logger,
+} from '@passport-kbs/service'
 import { openStorage } from '@passport-kbs/storage'
+import { openRemoteAttestation } from './remote-attestation.ts'
 import { openVerifiers } from './verifiers.ts'
+
+/** An attestation service, and what goes with it. */
+export interface OpenAttestation {
+  readonly attestation: AttestationService
+  /** Makes the keys that sessions are sealed with. */
+  readonly sealing: Pick<TokenSigner, 'deriveKey' | 'reload'>
+  close(): Promise<void>
+}
+
+/** The service that `[attestation_service]` chooses. */
+export async function openAttestation(config: Config, logger: Logger): Promise<OpenAttestation> {
+  const { attestationService: settings } = config
+  if (settings.type === 'coco_as_grpc') return await openRemoteAttestation(config, settings, logger)
+  const { attestation, close } = await openBuiltInAttestation(config, logger)
+  return { attestation, sealing: attestation.signer, close }
+}
 
 /** The service that verifies in this process: stores, verifiers and signer as `[attestation_service]` says. */
 export async function openBuiltInAttestation(
   config: Config,
   logger: Logger,
 ): Promise<{ readonly attestation: BuiltInAttestationService; close(): Promise<void> }> {
-  const { attestationService } = config
+  const settings = builtInAttestation(config)
   const policies = await openStorage(config.storage.attestationPolicies)
   const referenceValues = await openStorage(config.storage.referenceValues)
-  const open = await openVerifiers(attestationService.verifierConfig, config.profile, logger)
+  const open = await openVerifiers(settings.verifierConfig, config.profile, logger)
   const attestation = await createAttestationService({
     verifiers: open.verifiers,
     storage: policies,
     referenceValueStorage: referenceValues,
-    broker: { ...attestationService.attestationTokenBroker, signer: signerOptions(config) },
+    broker: { ...settings.attestationTokenBroker, signer: signerOptions(config, settings) },
     profile: config.profile,
     onPolicyLoaded: (policyId, policySha384) =>
       logger.info({ policyId, policySha384 }, 'attestation policy loaded'),
@@ -34,7 +58,9 @@ export async function openBuiltInAttestation(
   return { attestation, close }
 }
 
-function signerOptions({ attestationService, stateDir }: Config): TokenSignerOptions {
-  const { signer } = attestationService.attestationTokenBroker
+function signerOptions(
+  { stateDir }: Config,
+  { attestationTokenBroker: { signer } }: BuiltInAttestationConfig,
+): TokenSignerOptions {
   return { ...signer, ...(stateDir === undefined ? {} : { stateDir }) }
 }

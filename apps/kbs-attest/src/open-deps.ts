@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config, SharedDeps } from '@passport-kbs/service'
 import { openSessionStore } from '@passport-kbs/storage'
 import type { AttestDeps } from './deps.ts'
-import { openBuiltInAttestation } from './open-attestation.ts'
+import { openAttestation } from './open-attestation.ts'
 import { sealedSessions } from './sealed-sessions.ts'
 import { openSealingKeys } from './sealing-keys.ts'
 
@@ -16,10 +16,10 @@ export async function openAttestDeps(
 ): Promise<{ deps: AttestDeps; close: () => Promise<void> }> {
   const { attestationService } = config
   const store = await openSessionStore({ ...config.storage.sessions, maxSessions: config.maxSessions })
-  const { attestation, close: closeAttestation } = await openBuiltInAttestation(config, shared.logger)
+  const { attestation, sealing, close: closeAttestation } = await openAttestation(config, shared.logger)
   const now = () => new Date()
   const sessionLifetimeMs = attestationService.timeout * 60_000
-  const keys = await openSealingKeys(attestation.signer, { sessionLifetimeMs, now })
+  const keys = await openSealingKeys(sealing, { sessionLifetimeMs, now })
   const sessions = sealedSessions(store, { keys, now })
   const deps: AttestDeps = {
     ...shared,

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import {
   AttestationPolicyError,
+  AttestationRefused,
   AttestationUnavailable,
   type Evaluation,
   type EvaluationItem,
@@ -157,7 +158,8 @@ async function evaluate(
     return evaluation
   } catch (error) {
     deps.metrics.attestationFailed(tee)
-    const decision = error instanceof EvidenceRejected ? 'denied' : 'failed'
+    const decision =
+      error instanceof EvidenceRejected || error instanceof AttestationRefused ? 'denied' : 'failed'
     deps.audit({ ...record, decision, reason: auditReason(error) })
     throw evaluationProblem(error)
   }
@@ -172,6 +174,7 @@ function auditReason(error: unknown): string {
 function evaluationProblem(error: unknown) {
   if (error instanceof EvidenceRejected)
     return problems.attestFailed(`evidence rejected: ${error.code}`, error)
+  if (error instanceof AttestationRefused) return problems.attestFailed('evidence rejected', error)
   if (error instanceof AttestationPolicyError)
     return problems.attestFailed('the attestation policy failed', error)
   return attestationProblem(error)

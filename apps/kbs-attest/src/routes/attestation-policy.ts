@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { InvalidPolicyId } from '@passport-kbs/attestation-service'
+import { AttestationRefused, InvalidPolicyId } from '@passport-kbs/attestation-service'
 import { PolicyCompileError } from '@passport-kbs/policy'
 import {
   JsonSyntaxError,
@@ -27,7 +27,11 @@ export function attestationPolicyRoute(deps: AttestDeps): KbsRoute {
       try {
         await deps.attestation.setPolicy(policyId, policy, admin.subject)
       } catch (cause) {
-        if (cause instanceof PolicyCompileError || cause instanceof InvalidPolicyId)
+        if (
+          cause instanceof PolicyCompileError ||
+          cause instanceof InvalidPolicyId ||
+          cause instanceof AttestationRefused
+        )
           throw problems.attestationPolicyRefused(cause.message, cause)
         throw attestationProblem(cause)
       }

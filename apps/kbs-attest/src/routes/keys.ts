@@ -1,4 +1,5 @@
 import { discoveryDocument } from '@passport-kbs/attestation-service'
+import { problems } from '@passport-kbs/protocol'
 import type { ServiceEnv } from '@passport-kbs/service'
 import type { Hono } from 'hono'
 import type { AttestDeps } from '../deps.ts'
@@ -17,7 +18,12 @@ export function mountKeys(
   publicUrl?: string,
 ): void {
   const headers = { 'cache-control': `public, max-age=${cacheSeconds}` }
-  app.get('/.well-known/jwks.json', (c) => c.json(attestation.jwks(), 200, headers))
+  app.get('/.well-known/jwks.json', (c) => {
+    const keySet = attestation.jwks()
+    // a remote attestation service whose keys are not known here
+    if (keySet.keys.length === 0) throw problems.notFound()
+    return c.json(keySet, 200, headers)
+  })
   app.get('/.well-known/openid-configuration', (c) => {
     const { origin } = new URL(publicUrl ?? c.req.url)
     return c.json(discoveryDocument(attestation.issuer, `${origin}/.well-known/jwks.json`), 200, headers)

@@ -1,6 +1,6 @@
-import type { AttestationServiceConfig, Config } from '@passport-kbs/service'
+import type { BuiltInAttestationConfig, Config } from '@passport-kbs/service'
 
-export type VerifierConfig = AttestationServiceConfig['verifierConfig']
+export type VerifierConfig = BuiltInAttestationConfig['verifierConfig']
 export type Profile = Config['profile']
 
 /** The schema admits 0, 1 and 2 only. */
