@@ -6,6 +6,7 @@ import {
   redisSectionSchema,
 } from '@passport-kbs/storage'
 import { z } from 'zod'
+import { pluginSchema } from './plugin-schema.ts'
 import { amdRiskSchema, hygonRiskSchema, intelRiskSchema } from './risk-schema.ts'
 
 /**
@@ -609,13 +610,6 @@ export const storageBackendSchema = z.strictObject({
     })
     .prefault({})
     .describe('Parameters per storage type; the section of the type in use must exist, and may be empty.'),
-})
-
-export const pluginSchema = z.strictObject({
-  name: spelled(['resource'], { ResourceStorage: 'resource' }).describe('Secrets, released to passports.'),
-  storage_backend_type: spelled(['KvStorage'], { kvstorage: 'KvStorage' }).describe(
-    'Secrets are in `[storage_backend]`.',
-  ),
 })
 
 export const configSchema = z.strictObject({
