@@ -1,6 +1,6 @@
 import type { TeeKeyPolicy } from '@passport-kbs/protocol'
 import type { AdminGuard, Audit, Logger, Metrics, PassportVerifier } from '@passport-kbs/service'
-import type { KeyValueStore, Storage } from '@passport-kbs/storage'
+import type { SecretBackend, Storage } from '@passport-kbs/storage'
 import type { ResourcePolicy } from './resource-policy.ts'
 
 /** All that KBS2's routes work with; `main.ts` builds it from the configuration. */
@@ -8,7 +8,7 @@ export interface ResourceDeps {
   readonly passports: PassportVerifier
   readonly policy: ResourcePolicy
   /** Secrets by `<repository>/<type>/<tag>`; absent where no `resource` plugin is configured. */
-  readonly secrets: KeyValueStore | undefined
+  readonly secrets: SecretBackend | undefined
   /** For readiness. */
   readonly storage: Storage
   readonly admin: AdminGuard

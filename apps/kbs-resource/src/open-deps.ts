@@ -4,6 +4,7 @@ import { presets } from '@passport-kbs/policy'
 import { type Config, createPassportVerifier, type OwnKeys, type SharedDeps } from '@passport-kbs/service'
 import { createVersionHistory, openStorage } from '@passport-kbs/storage'
 import type { ResourceDeps } from './deps.ts'
+import { openSecrets } from './open-secrets.ts'
 import { openResourcePolicy } from './resource-policy.ts'
 
 /** How long another replica's policy may go unseen, in milliseconds. */
@@ -46,12 +47,13 @@ export async function openResourceDeps(
     history: createVersionHistory(storage.namespace('policy_history'), { owner: 'resource' }),
     onLoaded: (policySha384) => logger.info({ policySha384 }, 'resource policy loaded'),
   })
+  const secrets = await openSecrets(config, storage)
   const deps: ResourceDeps = {
     ...shared,
     passports,
     policy,
     storage,
-    secrets: servesResources(config) ? storage.namespace('repository') : undefined,
+    secrets: secrets?.backend,
     extraTeeKeyPaths: config.attestationToken.extraTeekeyPaths,
     teeKeys: { allowRsa15: config.teeKeys.allowRsa15, allowMlKem: config.teeKeys.allowMlKem },
     denyStatus: config.policy.denyStatus,
@@ -59,11 +61,8 @@ export async function openResourceDeps(
   }
   const close = async () => {
     passports.close()
+    await secrets?.close()
     await storage.close()
   }
   return { deps, close }
-}
-
-function servesResources(config: Config): boolean {
-  return config.plugins.some((plugin) => plugin.name === 'resource')
 }

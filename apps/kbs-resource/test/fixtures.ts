@@ -22,7 +22,13 @@ import {
   createPassportVerifier,
   parseConfig,
 } from '@passport-kbs/service'
-import { createVersionHistory, openStorage, type Storage, type StorageConfig } from '@passport-kbs/storage'
+import {
+  createVersionHistory,
+  openStorage,
+  type Storage,
+  type StorageConfig,
+  storedSecrets,
+} from '@passport-kbs/storage'
 import { SignJWT } from 'jose'
 import { expect } from 'vitest'
 import { createApp, openResourcePolicy, type ResourceDeps } from '../src/app.ts'
@@ -82,7 +88,7 @@ export async function openTestKbs(options: TestKbsOptions = {}): Promise<TestKbs
   const deps: ResourceDeps = {
     passports: await createPassportVerifier(config.attestationToken, { logger, profile: 'development' }),
     policy,
-    secrets: storage.namespace('repository'),
+    secrets: storedSecrets(storage.namespace('repository')),
     storage,
     admin: await createAdminGuard(config.admin, { logger, profile: 'development' }),
     audit: createAudit(logger),

@@ -59,7 +59,7 @@ export async function serve(change: (halves: Halves) => Halves = (halves) => hal
   })
   await attest.deps.attestation.setPolicy('default_cpu', affirmingAttestation)
   await resource.deps.policy.set(affirmingOnly)
-  await resource.deps.secrets?.set('a/b/c', Buffer.from(secret))
+  await resource.deps.secrets?.write('a/b/c', Buffer.from(secret))
   const halves = change({ attest: attest.deps, resource: resource.deps })
   const app = createApp(halves, { httpServer: config.httpServer })
   const { url } = await listen({ app, httpServer: config.httpServer, logger })

@@ -16,7 +16,13 @@ import {
   type KbsRoute,
   type VerifiedPassport,
 } from '@passport-kbs/service'
-import { InvalidStorageKey, type KeyValueStore, ValueTooLarge } from '@passport-kbs/storage'
+import {
+  InvalidSecretVersion,
+  InvalidStorageKey,
+  type SecretBackend,
+  SecretBackendReadOnly,
+  ValueTooLarge,
+} from '@passport-kbs/storage'
 import { type AuditFacts, audited } from '../audited.ts'
 import type { ResourceDeps } from '../deps.ts'
 import { passportOf } from '../passport-of.ts'
@@ -25,7 +31,7 @@ import { parseResourcePath, resourceKey } from '../resource-path.ts'
 const plugin = 'resource'
 
 /** `/kbs/v0/resource/<repository>/<type>/<tag>`: guests read, administrators write and delete (spec 01 §1.4, §5.1). */
-export function resourceRoute(deps: ResourceDeps, secrets: KeyValueStore): KbsRoute {
+export function resourceRoute(deps: ResourceDeps, secrets: SecretBackend): KbsRoute {
   return {
     name: plugin,
     handle(request) {
@@ -44,15 +50,26 @@ export function resourceRoute(deps: ResourceDeps, secrets: KeyValueStore): KbsRo
 }
 
 /** Token, policy, TEE key, secret, JWE: in this order, so that nothing is read that cannot be delivered. */
-function read(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
+function read(deps: ResourceDeps, secrets: SecretBackend, request: KbsRequest): Promise<Response> {
   return audited(deps, 'resource-read', request, async (facts) => {
     const teeKey = await grant(deps, request, facts)
     const key = keyOf(request)
     deps.metrics.resourceRead(key)
-    const secret = await secrets.get(key)
+    const secret = await find(secrets, key, request.query)
     if (secret === undefined) throw problems.resourceNotFound()
     return jsonAnswer(seal(teeKey, secret))
   })
+}
+
+/** `?version=` chooses a version; the policy has seen it, as all of the query, and may refuse it. */
+async function find(secrets: SecretBackend, key: string, query: KbsRequest['query']) {
+  const version = query.version
+  try {
+    return await secrets.read(key, version === undefined ? {} : { version })
+  } catch (cause) {
+    if (cause instanceof InvalidSecretVersion) throw problems.pluginRefused(cause.message, cause)
+    throw cause
+  }
 }
 
 /** PUT is for attested guests, too, but this plugin has no use for it. */
@@ -117,7 +134,7 @@ function seal(key: TeePublicKey, secret: Uint8Array) {
   }
 }
 
-async function write(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
+async function write(deps: ResourceDeps, secrets: SecretBackend, request: KbsRequest): Promise<Response> {
   const admin = await authorizeAdmin(deps, request, 'resource-write', problems.adminRefusedOnPlugin)
   return audited(deps, 'resource-write', request, async (facts) => {
     Object.assign(facts, admin)
@@ -128,23 +145,31 @@ async function write(deps: ResourceDeps, secrets: KeyValueStore, request: KbsReq
   })
 }
 
-async function store(secrets: KeyValueStore, key: string, value: Uint8Array): Promise<void> {
+async function store(secrets: SecretBackend, key: string, value: Uint8Array): Promise<void> {
   try {
-    await secrets.set(key, value)
+    await secrets.write(key, value)
   } catch (cause) {
     if (cause instanceof ValueTooLarge) throw problems.payloadTooLarge()
     if (cause instanceof InvalidStorageKey) throw problems.pluginRefused('the path cannot be stored', cause)
-    throw cause
+    throw refusedWrite(cause)
   }
 }
 
-async function remove(deps: ResourceDeps, secrets: KeyValueStore, request: KbsRequest): Promise<Response> {
+/** What the client is told where secrets are only read. */
+function refusedWrite(cause: unknown): unknown {
+  return cause instanceof SecretBackendReadOnly ? problems.pluginRefused(cause.message, cause) : cause
+}
+
+async function remove(deps: ResourceDeps, secrets: SecretBackend, request: KbsRequest): Promise<Response> {
   const admin = await authorizeAdmin(deps, request, 'resource-delete', problems.adminRefusedOnPlugin)
   return audited(deps, 'resource-delete', request, async (facts) => {
     Object.assign(facts, admin)
     const key = keyOf(request)
     deps.metrics.resourceDeleted(key)
-    if (!(await secrets.delete(key))) throw problems.resourceNotFound()
+    const deleted = await secrets.delete(key).catch((cause) => {
+      throw refusedWrite(cause)
+    })
+    if (!deleted) throw problems.resourceNotFound()
     return emptyAnswer('text/xml')
   })
 }

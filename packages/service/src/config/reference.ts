@@ -22,7 +22,8 @@ interface Row {
 
 /** The reference of all keys as Markdown; `docs/configuration.md` holds it. */
 export function configurationReference(): string {
-  const sections = sectionsOf(configSchema, '', '').map(sectionText)
+  // variants of a section may share a table
+  const sections = new Set(sectionsOf(configSchema, '', '').map(sectionText))
   return `${[introduction, ...sections, foreignKeyText(), unavailableText()].join('\n\n')}\n`
 }
 
@@ -102,8 +103,8 @@ function variantName(schema: z.core.$ZodType): string {
 }
 
 function headingOf(path: string, variant: string): string {
-  const name =
-    path === '' ? 'Top level' : path.endsWith('[]') ? `\`[[${path.slice(0, -2)}]]\`` : `\`[${path}]\``
+  const table = path.replaceAll('[]', '')
+  const name = path === '' ? 'Top level' : path.endsWith('[]') ? `\`[[${table}]]\`` : `\`[${table}]\``
   return variant === '' ? name : `${name} with \`${variant}\``
 }
 

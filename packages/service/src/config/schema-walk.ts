@@ -95,6 +95,7 @@ export function typeInWords(schema: z.core.$ZodType): string {
 export function discriminatorValues(schema: z.core.$ZodType, discriminator: string): readonly string[] {
   const { definition } = unwrap(schema)
   const values = (definition.options ?? []).flatMap((option): readonly unknown[] => {
+    if (unwrap(option).definition.type === 'union') return discriminatorValues(option, discriminator)
     const member = unwrap(option).definition.shape?.[discriminator]
     return member === undefined ? [] : (unwrap(member).definition.values ?? [])
   })

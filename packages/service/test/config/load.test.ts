@@ -114,7 +114,7 @@ describe('the passport quick start of spec 01 §10', () => {
     expect(config.attestationToken.trustedCertsPaths).toEqual(['work/ca-cert.pem'])
     expect(config.storage.data).toEqual({ type: 'LocalFs', dirPath: 'work/storage' })
     expect(config.storage.sessions).toEqual({ type: 'Memory' })
-    expect(config.plugins).toEqual([{ name: 'resource', storageBackendType: 'KvStorage' }])
+    expect(config.plugins).toEqual([{ name: 'resource', storageBackendType: 'KvStorage', mounts: [] }])
     expect(config.profile).toBe('production')
     expect(config.warnings).toEqual([])
   })
@@ -298,7 +298,7 @@ storage_backend_type = "kvstorage"
       type: 'LocalFs',
       dirPath: '/opt/confidential-containers/storage/local_fs',
     })
-    expect(config.plugins).toEqual([{ name: 'resource', storageBackendType: 'KvStorage' }])
+    expect(config.plugins).toEqual([{ name: 'resource', storageBackendType: 'KvStorage', mounts: [] }])
   })
 
   it('do not make ours of names that only look alike', () => {
@@ -489,5 +489,29 @@ describe('the production profile', () => {
   it('is what a file gets that names none', () => {
     expect(parse(minimal).profile).toBe('production')
     expect(problemsOf(minimal, 'kbs', { KBS_PROFILE: 'prod' })[0]).toMatchObject({ path: 'profile' })
+  })
+})
+
+describe('mounts beside the back end of secrets', () => {
+  const plugin = `${minimal}[[plugins]]\nname = "resource"\nstorage_backend_type = "kvstorage"\n`
+  const mount = (prefix: string) => `{ prefix = "${prefix}", directory = "/mnt/x" }`
+
+  it('are a prefix of two segments and a directory', () => {
+    expect(parse(`${plugin}mounts = [${mount('default/akv')}]\n`).plugins[0]?.mounts).toEqual([
+      { prefix: 'default/akv', directory: '/mnt/x' },
+    ])
+  })
+
+  it.each(['default', 'default/akv/', '/default/akv', 'a/b/c', '../akv', 'default/..', ''])(
+    'are not at %j',
+    (prefix) => {
+      const [problem] = problemsOf(`${plugin}mounts = [${mount(prefix)}]\n`)
+      expect(problem?.path).toBe('plugins[0].mounts[0].prefix')
+    },
+  )
+
+  it('are one for a prefix', () => {
+    const [problem] = problemsOf(`${plugin}mounts = [${mount('a/b')}, ${mount('a/b')}]\n`)
+    expect(problem).toMatchObject({ path: 'plugins[0].mounts', problem: 'a prefix is used twice' })
   })
 })

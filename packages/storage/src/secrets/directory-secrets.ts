@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { lstat, realpath } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import { StorageUnavailable } from '../key-value-store.ts'
 import { absent, readRegularFile } from '../local-fs/durable-file.ts'
@@ -45,10 +45,12 @@ async function readWithin(directory: string, name: string): Promise<Uint8Array |
     const root = await realpath(directory)
     const file = await realpath(join(root, name)).catch(absent)
     if (file === undefined) {
-      if (await isSettled(root)) return undefined
+      // a name that is there and leads nowhere is one that is being swapped
+      if ((await lstat(join(root, name)).catch(absent)) === undefined) return undefined
       continue
     }
-    if (!file.startsWith(root + sep)) throw new StorageUnavailable('a link leads out of the directory of secrets')
+    if (!file.startsWith(root + sep))
+      throw new StorageUnavailable('a link leads out of the directory of secrets')
     const secret = await readRegularFile(file)
     if (secret !== undefined) return secret
   }

@@ -1,0 +1,98 @@
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { presets } from '@passport-kbs/policy'
+import { type Config, parseConfig } from '@passport-kbs/service'
+import { openStorage } from '@passport-kbs/storage'
+import { parse as parseToml } from 'smol-toml'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { expectProblem } from '../../kbs-attest/test/problem.ts'
+import { openSecrets } from '../src/open-secrets.ts'
+import { opened, openTestKbs, passport, type TestKbs, temporaryFile, utf8 } from './fixtures.ts'
+
+/** The configuration of a KBS2 with this entry of `[[plugins]]`. */
+async function configWith(plugin: Record<string, unknown>): Promise<Config> {
+  const keys = await temporaryFile('jwks.json', '{"keys":[]}')
+  const document = {
+    http_server: { insecure_http: true },
+    attestation_token: { trusted_jwk_sets: [keys] },
+    plugins: [{ name: 'resource', ...plugin }],
+  }
+  return parseConfig('kbs-resource', document, { KBS_PROFILE: 'development' })
+}
+
+describe('a directory mounted beside the store', () => {
+  let directory: string
+  let kbs: TestKbs
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'kbs-mount-'))
+    const mounts = [{ prefix: 'default/akv', directory }]
+    const config = await configWith({ storage_backend_type: 'kvstorage', mounts })
+    const secrets = await openSecrets(config, await openStorage({ type: 'Memory' }))
+    kbs = await openTestKbs({ policy: presets.allowAll, deps: { secrets: secrets?.backend } })
+    await writeFile(join(directory, 'one'), 'from the vault')
+  })
+  afterAll(() => rm(directory, { recursive: true }))
+  const get = async (path: string) => kbs.request('GET', `/kbs/v0/resource/${path}`, await passport())
+
+  it('is served under its prefix, the store under every other', async () => {
+    expect(await opened(await get('default/akv/one'))).toEqual(utf8('from the vault'))
+    expect((await kbs.request('POST', '/kbs/v0/resource/default/key/one', {}, 'stored')).status).toBe(200)
+    expect(await opened(await get('default/key/one'))).toEqual(utf8('stored'))
+    await expectProblem(await get('default/akv/two'), 404, 'PluginInternalError')
+  })
+
+  it('refuses writes and deletes, with the reason in the audit trail', async () => {
+    for (const method of ['POST', 'DELETE']) {
+      const answer = await kbs.request(
+        method,
+        '/kbs/v0/resource/default/akv/one',
+        {},
+        method === 'POST' ? 'x' : undefined,
+      )
+      await expectProblem(answer, 400, 'PluginInternalError')
+    }
+    expect(kbs.audits().at(-1)).toMatchObject({
+      event: 'resource-delete',
+      decision: 'denied',
+      reason: 'secrets are only read at this place',
+    })
+    expect(await opened(await get('default/akv/one'))).toEqual(utf8('from the vault'))
+  })
+
+  it('answers 503 for a link that leads out', async () => {
+    await symlink('/etc/passwd', join(directory, 'escape'))
+    await expectProblem(await get('default/akv/escape'), 503, 'ServiceUnavailable')
+  })
+})
+
+describe('the guide to Azure Key Vault (docs/azure-key-vault.md)', () => {
+  it('mounts with the configuration of step 5 what steps 3 and 4 put there, and follows a rotation', async () => {
+    const guide = await readFile(new URL('../../../docs/azure-key-vault.md', import.meta.url), 'utf8')
+    const [toml = ''] = guide.split('5. Name the mount')[1]?.match(/(?<=```toml\n)[^`]+/) ?? []
+    const [mountPath = ''] = guide.match(/(?<=mountPath: )[^,]+/) ?? []
+    const objects = [...guide.matchAll(/objectName: (.+)/g)].map(([, name]) => name ?? '')
+    expect(objects).toEqual(['db-password', 'disk-key'])
+    expect(toml).toContain(`directory = "${mountPath}"`)
+
+    const root = await mkdtemp(join(tmpdir(), 'kbs-guide-'))
+    const { plugins } = parseToml(toml.replaceAll(mountPath, root)) as { plugins: [Record<string, unknown>] }
+    const secrets = await openSecrets(await configWith(plugins[0]), await openStorage({ type: 'Memory' }))
+    const kbs = await openTestKbs({ policy: presets.allowAll, deps: { secrets: secrets?.backend } })
+    const get = async (tag: string) => {
+      const answer = await kbs.request('GET', `/kbs/v0/resource/default/akv/${tag}`, await passport())
+      return answer.status === 200 ? opened(answer) : answer.status
+    }
+    expect(await get('db-password')).toBe(404)
+    for (const round of ['first', 'second']) {
+      await mkdir(join(root, `..${round}`))
+      for (const name of objects) await writeFile(join(root, `..${round}`, name), `${round} ${name}`)
+      await symlink(`..${round}`, join(root, '..data_tmp'))
+      await rename(join(root, '..data_tmp'), join(root, '..data'))
+      if (round === 'first') for (const name of objects) await symlink(`..data/${name}`, join(root, name))
+      else await rm(join(root, '..first'), { recursive: true })
+      for (const name of objects) expect(await get(name)).toEqual(utf8(`${round} ${name}`))
+    }
+    await rm(root, { recursive: true })
+  })
+})
