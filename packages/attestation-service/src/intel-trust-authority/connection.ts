@@ -73,7 +73,7 @@ export function openConnection(options: ConnectionOptions): Connection {
     const apiKey = await options.apiKey().catch((cause: unknown) => {
       throw unavailable('the API key cannot be read', cause)
     })
-    const timeoutMs = Math.max(1, Math.min(callTimeoutMs, deadline - clock()))
+    const timeoutMs = Math.max(1, Math.ceil(Math.min(callTimeoutMs, deadline - clock())))
     return await post(new URL(`${base}${path}`), { body, apiKey, ca: options.ca, agent, timeoutMs })
   }
 
