@@ -24,6 +24,7 @@ import {
   rejectionCodes,
   type Verifier,
 } from '@passport-kbs/tee-evidence'
+import { fuzzTable, readLongRun } from './fuzz/long-run.ts'
 
 /** Where the matrix is kept. */
 export const verificationMatrixFile: URL = new URL('../../docs/verification.md', import.meta.url)
@@ -170,7 +171,13 @@ const switches: readonly (readonly [
 /** The check matrix as Markdown; `docs/verification.md` holds it. */
 export function verificationMatrix(): string {
   const all = verifiers()
-  const sections = [introduction, ...all.map(verifierSection), unverifiedSection(all), codeSection(all)]
+  const sections = [
+    introduction,
+    ...all.map(verifierSection),
+    unverifiedSection(all),
+    codeSection(all),
+    fuzzingSection(),
+  ]
   return `${sections.join('\n\n')}\n`
 }
 
@@ -242,6 +249,32 @@ function codeSection(all: readonly Verifier[]): string {
       .map(({ code, places }) => `| \`${code}\` | ${places.join(', ')} |`),
   ].join('\n')
 }
+
+function fuzzingSection(): string {
+  const run = readLongRun()
+  return `## Fuzzing
+
+Whatever reads untrusted bytes is fuzzed, guided by coverage ([decision 6](decisions/0006-own-coverage-guided-fuzzer.md)):
+no input may throw anything but the typed rejection, allocate more than 64 MiB, or take longer than 50 ms of processor time.
+A programming error that a check turned into a rejection is a finding, too. \`pnpm fuzz list\` names the targets, \`pnpm fuzz
+[TARGET...] --seconds N\` fuzzes them, \`pnpm fuzz TARGET --input FILE\` repeats a finding; CI fuzzes each for a second.
+
+The long run of ${run.date}: ${run.seconds} seconds for each target, ${run.jobs} of them side by side at the lowest priority
+(${run.machine}). Branches are those of the files that a target is about; some of them only configuration or a
+network can reach.
+
+${fuzzTable(run)}
+
+Found before that run, mended, and kept as seeds in \`e2e/src/fuzz/regressions\`:
+
+${found.map((line) => `- ${line}`).join('\n')}`
+}
+
+const found: readonly string[] = [
+  'a JWK with members beyond ASCII, or with an RSA exponent of zero, ended in another error than `UnusableKey`;',
+  'a Rego function whose argument pattern has an unbound variable threw the compiler’s own signal;',
+  'Rego’s `print` with two arguments, as a statement, could not be compiled.',
+]
 
 /** Text in a table cell: a bar would end it. */
 function cell(text: string): string {
