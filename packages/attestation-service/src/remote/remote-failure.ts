@@ -60,7 +60,9 @@ function unavailable(what: string, cause: ServiceError): AttestationUnavailable 
 }
 
 function tooLarge(cause: ServiceError): AttestationRefused {
-  return new AttestationRefused('the evidence is larger than the remote attestation service takes', { cause })
+  const text =
+    'the evidence, or the token for it, is larger than a message of the remote attestation service may be'
+  return new AttestationRefused(text, { cause })
 }
 
 function rejectionOf(error: ServiceError): EvidenceRejected | undefined {
