@@ -12,6 +12,7 @@ import {
   type Logger,
 } from '@passport-kbs/service'
 import { openStorage } from '@passport-kbs/storage'
+import { openIntelTrustAuthority } from './intel-trust-authority.ts'
 import { openRemoteAttestation } from './remote-attestation.ts'
 import { openVerifiers } from './verifiers.ts'
 
@@ -27,6 +28,7 @@ export interface OpenAttestation {
 export async function openAttestation(config: Config, logger: Logger): Promise<OpenAttestation> {
   const { attestationService: settings } = config
   if (settings.type === 'coco_as_grpc') return await openRemoteAttestation(config, settings, logger)
+  if (settings.type === 'intel_ta') return await openIntelTrustAuthority(config, settings, logger)
   const { attestation, close } = await openBuiltInAttestation(config, logger)
   return { attestation, sealing: attestation.signer, close }
 }

@@ -108,6 +108,7 @@ describe('findTeePublicKey', () => {
   it.each([
     [['tdx', 'attester_runtime_data', 'tee-pubkey']],
     [['tdx', 'attester_user_data', 'tee-pubkey']],
+    [['sgx', 'attester_runtime_data', 'tee-pubkey']],
     [['customized_claims', 'runtime_data', 'tee-pubkey']],
     [['submods', 'cpu0', 'ear.veraison.annotated-evidence', 'runtime_data_claims', 'tee-pubkey']],
     [['tee-pubkey']],

@@ -33,13 +33,14 @@ export type {
   BuiltInAttestationConfig,
   Config,
   HttpServerConfig,
+  IntelTrustAuthorityConfig,
   PluginConfig,
   Program,
   RemoteAttestationConfig,
   StorageChoices,
 } from './config/config.ts'
 export { ConfigError, type ConfigProblem } from './config/config-error.ts'
-export { loadConfig, parseConfig } from './config/load.ts'
+export { loadConfig, loadStorageChoices, parseConfig } from './config/load.ts'
 export { isLoopbackSocket } from './config/rules.ts'
 export { accessLog } from './http/access-log.ts'
 export {

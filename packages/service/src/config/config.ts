@@ -37,6 +37,7 @@ export type AttestationTokenConfig = Config['attestationToken']
 export type AttestationServiceConfig = Config['attestationService']
 export type BuiltInAttestationConfig = Extract<AttestationServiceConfig, { type: 'coco_as_builtin' }>
 export type RemoteAttestationConfig = Extract<AttestationServiceConfig, { type: 'coco_as_grpc' }>
+export type IntelTrustAuthorityConfig = Extract<AttestationServiceConfig, { type: 'intel_ta' }>
 export type AttestationApiConfig = Config['attestationApi']
 export type PluginConfig = Config['plugins'][number]
 

@@ -3,7 +3,7 @@ import { extname } from 'node:path'
 import { parseArgs } from 'node:util'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
-import { type Config, camelCased, type Program } from './config.ts'
+import { type Config, camelCased, type Program, type StorageChoices } from './config.ts'
 import { ConfigError } from './config-error.ts'
 import { problemsOfIssues } from './problems.ts'
 import { riskWarnings, rulesBroken } from './rules.ts'
@@ -59,6 +59,23 @@ export function parseConfig(program: Program, document: Record<string, unknown>,
     storage: storage.choices,
     warnings: [...foreign.warnings, ...riskWarnings(program, raw, document)],
   }
+}
+
+/**
+ * Only which store holds what, for programs that look after stores: what else the file says need not be fit for a start.
+ * @throws ConfigError
+ */
+export async function loadStorageChoices(file: string, env: Environment): Promise<StorageChoices> {
+  const { storage_backend, attestation_service } = await readDocument(file)
+  const draft = structuredClone({ storage_backend, attestation_service })
+  if (draft.storage_backend === undefined) delete draft.storage_backend
+  if (draft.attestation_service === undefined) delete draft.attestation_service
+  removeForeignKeys(draft)
+  const parsed = configSchema.safeParse(draft)
+  if (!parsed.success) throw new ConfigError(problemsOfIssues(parsed.error.issues, draft))
+  const { choices, problems } = chooseStorage(parsed.data, env)
+  if (choices === undefined) throw new ConfigError(problems)
+  return choices
 }
 
 function configFile(argv: readonly string[], env: Environment): string | undefined {

@@ -159,19 +159,41 @@ const remoteAttestation: Rule = ({ attestation_service: service }, program) => {
   return found
 }
 
+/** Intel Trust Authority, and the way to it. */
+const intelTrustAuthority: Rule = ({ profile, attestation_service: service }, program) => {
+  if (service.type !== 'intel_ta' || program === 'kbs-resource') return []
+  const at = (key: string) => `attestation_service.${key}`
+  if (program === 'attestation-service')
+    return [problem(at('type'), 'this program verifies evidence itself', 'Use "coco_as_builtin"')]
+  const found: ConfigProblem[] = []
+  const { base_url: baseUrl } = service
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+  const isSafe = /^https?:$/.test(url?.protocol ?? '') && isAcceptableKeySource(baseUrl, profile)
+  if (url === undefined || !isSafe || url.search + url.hash + url.username !== '')
+    found.push(
+      problem(at('base_url'), 'is no https address', 'Write e.g. https://api.trustauthority.intel.com'),
+    )
+  if (service.api_key !== undefined)
+    found.push(problem(at('api_key'), 'is a secret', 'Write it to a file, and name that in api_key_file'))
+  else if (service.api_key_file === undefined)
+    found.push(problem(at('api_key_file'), 'is missing', 'Name the file with the API key'))
+  return found
+}
+
 const passportTrust: Rule = ({ attestation_token: token, attestation_service: service }, program) => {
   const trusted =
     token.insecure_header_jwk ||
     token.trusted_certs_paths.length + token.trusted_jwk_sets.length + token.issuers.length > 0
   const needed =
     program === 'kbs-resource' ||
-    (program === 'kbs' && service.type === 'coco_as_grpc' && service.jwk_set_uri === undefined)
+    (program === 'kbs' && service.type === 'coco_as_grpc' && service.jwk_set_uri === undefined) ||
+    (program === 'kbs' && service.type === 'intel_ta')
   if (trusted || !needed) return []
   return [
     problem(
       'attestation_token',
       'names no trusted keys, so no passport could be accepted',
-      program === 'kbs'
+      program === 'kbs' && service.type === 'coco_as_grpc'
         ? 'Set attestation_service.jwk_set_uri, or trusted_certs_paths, trusted_jwk_sets or issuers'
         : 'Set trusted_certs_paths, trusted_jwk_sets or issuers',
     ),
@@ -198,6 +220,9 @@ const keySources: Rule = ({ profile, attestation_token: token, admin, attestatio
     ),
     ...(service.type === 'coco_as_grpc'
       ? [['attestation_service.jwk_set_uri', service.jwk_set_uri] as [string, string | undefined]]
+      : []),
+    ...(service.type === 'intel_ta'
+      ? [['attestation_service.certs_file', service.certs_file] as [string, string]]
       : []),
   ]
   return sources.flatMap(([path, source]) => {
@@ -295,6 +320,7 @@ const rules: readonly Rule[] = [
   aclExpressions,
   uniquePlugins,
   remoteAttestation,
+  intelTrustAuthority,
   passportTrust,
   keySources,
   vendorTrust,

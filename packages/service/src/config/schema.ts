@@ -1,11 +1,13 @@
 import {
   DEFAULT_MAX_SESSIONS,
+  encryptionSectionSchema,
   localFsSectionSchema,
   localJsonSectionSchema,
   postgresSectionSchema,
   redisSectionSchema,
 } from '@passport-kbs/storage'
 import { z } from 'zod'
+import { intelTrustAuthorityKeys } from './intel-ta-schema.ts'
 import { pluginSchema } from './plugin-schema.ts'
 import { amdRiskSchema, hygonRiskSchema, intelRiskSchema } from './risk-schema.ts'
 
@@ -503,7 +505,9 @@ const grpcAttestation = z.strictObject({
     .default('http://127.0.0.1:50004')
     .describe('Address of the gRPC services, `http://` or `https://`.'),
   pool_size: count(1, 10_000).default(100).describe('Most connections to it; one carries 50 calls at once.'),
-  ca: filePath().optional().describe('Ours: PEM file with the CA of an https address, instead of the system’s.'),
+  ca: filePath()
+    .optional()
+    .describe('Ours: PEM file with the CA of an https address, instead of the system’s.'),
   client_certificate: filePath()
     .optional()
     .describe('Ours: PEM file with the certificate chain that is shown to it.'),
@@ -537,9 +541,12 @@ const grpcAttestation = z.strictObject({
     ),
 })
 
+const intelTrustAuthority = z.strictObject({ ...intelTrustAuthorityKeys, timeout: sessionLifetime() })
+
 const attestationTypeAliases: Record<string, string> = {
   CoCoASBuiltIn: 'coco_as_builtin',
   CoCoASGrpc: 'coco_as_grpc',
+  IntelTA: 'intel_ta',
 }
 
 export const attestationServiceSchema = z.preprocess(
@@ -548,7 +555,7 @@ export const attestationServiceSchema = z.preprocess(
     const type = value.type ?? 'coco_as_builtin'
     return { ...value, type: typeof type === 'string' ? (attestationTypeAliases[type] ?? type) : type }
   },
-  z.discriminatedUnion('type', [builtInAttestation, grpcAttestation]),
+  z.discriminatedUnion('type', [builtInAttestation, grpcAttestation, intelTrustAuthority]),
 )
 
 const apiScopes = () => z.array(z.enum(['attest', 'administer'])).max(2)
@@ -610,6 +617,9 @@ export const storageBackendSchema = z.strictObject({
     })
     .prefault({})
     .describe('Parameters per storage type; the section of the type in use must exist, and may be empty.'),
+  encryption: encryptionSectionSchema
+    .optional()
+    .describe('Ours: encryption of what is stored, AES-256-GCM under a key of yours.'),
 })
 
 export const configSchema = z.strictObject({

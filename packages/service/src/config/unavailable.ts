@@ -18,13 +18,6 @@ interface UnavailableChoice {
 /** Names that operators of Trustee know: each is refused by name rather than as an unknown value. */
 export const unavailableChoices: readonly UnavailableChoice[] = [
   {
-    path: 'attestation_service.type',
-    values: ['intel_ta', 'IntelTA'],
-    remedy: 'Use "coco_as_builtin", which verifies evidence in this process, or "coco_as_grpc"',
-    governsTable: true,
-    withoutEffectIn: ['kbs-resource'],
-  },
-  {
     path: 'attestation_service.rvps_config.type',
     values: ['GrpcRemote'],
     remedy: 'Use "BuiltIn"',

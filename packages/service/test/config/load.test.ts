@@ -312,11 +312,9 @@ allow_ml_kem = true
 })
 
 describe('what Trustee has and this version has not', () => {
-  const intel =
-    'type = "intel_ta"\nbase_url = "https://ita"\napi_key = "k"\ncerts_file = "https://portal"\npolicy_ids = ["p"]\n'
+  const intel = 'type = "intel_ta"\nbase_url = "https://ita"\napi_key = "k"\ncerts_file = "https://portal"\n'
 
   it.each([
-    [`[attestation_service]\n${intel}`, 'attestation_service.type', '"intel_ta"', /coco_as_builtin/],
     [
       '[attestation_service.rvps_config]\ntype = "GrpcRemote"\naddress = "rvps:1"\n',
       'attestation_service.rvps_config.type',
