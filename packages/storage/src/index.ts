@@ -1,7 +1,18 @@
 export * from './derived-value.ts'
+export { type EncryptionOptions, encryptedStorage } from './encryption/encrypted-storage.ts'
+export { type EncryptionConfig, encryptionSectionSchema } from './encryption/encryption-config.ts'
+export { type RewrapResult, rewrapNamespace } from './encryption/rewrap.ts'
+export {
+  createStorageKeyring,
+  openStorageKeyring,
+  STORAGE_KEY_BYTES,
+  type StorageKey,
+  type StorageKeyring,
+  storageKey,
+} from './encryption/storage-keyring.ts'
 export * from './key-value-store.ts'
 export { DEFAULT_MAX_SESSIONS, openSessionStore, type SessionStoreConfig } from './open-session-store.ts'
-export { openStorage } from './open-storage.ts'
+export { openPlainStorage, openStorage } from './open-storage.ts'
 export { type PostgresConfig, postgresSectionSchema } from './postgres/postgres-config.ts'
 export { directorySecrets } from './secrets/directory-secrets.ts'
 export { mountSecrets, type SecretMount } from './secrets/mounted-secrets.ts'

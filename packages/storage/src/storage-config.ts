@@ -1,5 +1,10 @@
 import { z } from 'zod'
 import {
+  type EncryptionConfig,
+  encryptionSectionSchema,
+  resolveEncryption,
+} from './encryption/encryption-config.ts'
+import {
   keysOfUrl,
   type PostgresConfig,
   postgresSectionSchema,
@@ -141,11 +146,12 @@ export const storageBackendSchema = z.object({
       local_json: localJsonSectionSchema.optional(),
     })
     .default({}),
+  encryption: encryptionSectionSchema.optional(),
 })
 
 export type StorageBackendSection = z.output<typeof storageBackendSchema>
 
-/** What `openStorage` takes. */
+/** What `openStorage` takes, without encryption. */
 export const storageConfigSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('Memory') }),
   z.object({ type: z.literal('LocalFs'), dirPath: z.string().min(1) }),
@@ -154,7 +160,10 @@ export const storageConfigSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('Postgres'), postgres: postgresSectionSchema }),
 ])
 
-export type StorageConfig = z.output<typeof storageConfigSchema>
+/** Where a store is, and what of it is encrypted. */
+export type StorageConfig = z.output<typeof storageConfigSchema> & {
+  readonly encryption?: EncryptionConfig
+}
 export type RedisConfig = z.output<typeof redisSectionSchema>
 
 /**
@@ -171,6 +180,16 @@ export function resolveStorageConfig(
     readonly type?: StorageType | undefined
     readonly env?: Readonly<Record<string, string | undefined>>
   } = {},
+): StorageConfig {
+  const place = resolvePlace(section, options)
+  return section.encryption === undefined
+    ? place
+    : { ...place, encryption: resolveEncryption(section.encryption) }
+}
+
+function resolvePlace(
+  section: StorageBackendSection,
+  options: Parameters<typeof resolveStorageConfig>[1] = {},
 ): StorageConfig {
   const type = options.type ?? section.storage_type
   if (type === 'Memory') return { type }

@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type PostgresServer, postgresAvailable, startPostgres } from '@passport-kbs/testing/postgres'
@@ -59,6 +60,19 @@ export const backEnds: readonly BackEnd[] = [
     async start() {
       const folder = await temporaryFolder()
       return { config: { type: 'LocalFs', dirPath: folder.path }, stop: folder.remove }
+    },
+  },
+  {
+    name: 'LocalFs, encrypted',
+    available: true,
+    async start() {
+      const folder = await temporaryFolder()
+      const keyFile = join(folder.path, 'key')
+      await writeFile(keyFile, randomBytes(32).toString('base64'), { mode: 0o600 })
+      const namespaces = Array.from({ length: 200 }, (_, index) => `n${index}`)
+      const encryption = { keyFile, previousKeyFiles: [], namespaces, require: true }
+      const dirPath = join(folder.path, 'storage')
+      return { config: { type: 'LocalFs', dirPath, encryption }, stop: folder.remove }
     },
   },
   {

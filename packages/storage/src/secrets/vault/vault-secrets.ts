@@ -1,0 +1,96 @@
+import { encodeUtf8, type JsonValue, stringifyJson } from '@passport-kbs/protocol'
+import { StorageUnavailable } from '../../key-value-store.ts'
+import { assertStorageKey, ValueTooLarge } from '../../storage-key.ts'
+import { InvalidSecretVersion, type OpenSecretBackend } from '../secret-backend.ts'
+import type { VaultConfig } from './vault-config.ts'
+import { isObject, type VaultAnswer, type VaultCall, VaultConnection } from './vault-connection.ts'
+import { openVaultToken, type VaultToken } from './vault-token.ts'
+
+/** The member of a secret that holds it, as Trustee names it. */
+const member = 'data'
+
+/**
+ * HashiCorp Vault or OpenBao, secrets engine KV of version 1 or 2. The secret `<repository>/<type>/<tag>` is the member
+ * `data` of the entry of that path, in the shapes of Trustee (spec 01 §5.2): text is its UTF-8 bytes, a list is of bytes,
+ * other JSON is its text. Written is the list of bytes, which Trustee reads too.
+ *
+ * A server that is down is no error here: methods throw `StorageUnavailable` until it is back.
+ *
+ * @throws StorageConfigError when a CA file cannot be read
+ */
+export async function openVaultSecrets(config: VaultConfig): Promise<OpenSecretBackend> {
+  const connection = await VaultConnection.open(config)
+  const token = openVaultToken(connection, config)
+  const call = (request: VaultCall) => authorized(connection, token, request)
+  const place = (kind: 'data' | 'metadata', path: string) => {
+    assertStorageKey(path)
+    return config.kvVersion === 1 ? `${config.mountPath}/${path}` : `${config.mountPath}/${kind}/${path}`
+  }
+  const entry = async (path: string, version?: string) => {
+    const query = config.kvVersion === 2 && version !== undefined ? `?version=${numberOf(version)}` : ''
+    const answer = await call({ method: 'GET', path: place('data', path) + query })
+    if (answer.status === 404) return undefined
+    expectSuccess(answer)
+    const { data } = answer.body
+    if (config.kvVersion === 1) return data
+    if (!isObject(data)) throw new StorageUnavailable('the answer of Vault has no version of a secret')
+    return data.data
+  }
+  return {
+    async read(path, { version } = {}) {
+      const found = await entry(path, version)
+      if (found === undefined) return undefined
+      if (!isObject(found)) throw new StorageUnavailable('the answer of Vault has no entry')
+      return found[member] === undefined ? undefined : secretOf(found[member])
+    },
+    async write(path, value) {
+      const data = { [member]: [...value] }
+      const answer = await call({
+        method: 'POST',
+        path: place('data', path),
+        body: config.kvVersion === 1 ? data : { data },
+      })
+      if (answer.status === 413) throw new ValueTooLarge('the value is larger than Vault takes')
+      expectSuccess(answer)
+    },
+    /** In version 2 every version of the secret goes: none can be read by its number afterwards. */
+    async delete(path) {
+      const there = (await entry(path)) !== undefined
+      if (there || config.kvVersion === 2) expectSuccess(await call({ method: 'DELETE', path: place('metadata', path) }))
+      return there
+    },
+    async close() {
+      token.close()
+      await connection.close()
+    },
+  }
+}
+
+/** With the token; once more with a new one where the old is refused and a new one can be had. */
+async function authorized(connection: VaultConnection, token: VaultToken, request: VaultCall) {
+  const used = await token.current()
+  const answer = await connection.call({ ...request, token: used })
+  if (answer.status !== 403 || !token.refused(used)) return answer
+  return connection.call({ ...request, token: await token.current() })
+}
+
+function expectSuccess({ status }: VaultAnswer): void {
+  if (status === 200 || status === 204) return
+  const why = status === 403 ? 'refuses the token, or what it may do' : `answered with status ${status}`
+  throw new StorageUnavailable(`Vault ${why}`)
+}
+
+/** Versions are numbers from 1; Vault takes 0 for the newest. */
+function numberOf(version: string): string {
+  if (!/^[1-9]\d{0,8}$/.test(version)) throw new InvalidSecretVersion()
+  return version
+}
+
+function secretOf(value: JsonValue): Uint8Array {
+  if (typeof value === 'string') return encodeUtf8(value)
+  if (!Array.isArray(value)) return encodeUtf8(stringifyJson(value))
+  if (!value.every((byte) => typeof byte === 'number' && Number.isInteger(byte) && byte >= 0 && byte <= 255)) {
+    throw new StorageUnavailable('the secret in Vault is a list, but not of bytes')
+  }
+  return Uint8Array.from(value as number[])
+}
