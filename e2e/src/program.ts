@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
-export type ProgramName = 'kbs-attest' | 'kbs-resource' | 'kbs'
+export type ProgramName = 'kbs-attest' | 'kbs-resource' | 'kbs' | 'attestation-service'
 
 /** One of our programs, running as its own process. */
 export interface Program {
