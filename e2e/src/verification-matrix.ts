@@ -272,6 +272,7 @@ ${found.map((line) => `- ${line}`).join('\n')}`
 
 const found: readonly string[] = [
   'a JWK with members beyond ASCII, or with an RSA exponent of zero, ended in another error than `UnusableKey`;',
+  'runtime data with a number beyond a double were a `TypeError` of the attestation service, not a refusal;',
   'a Rego function whose argument pattern has an unbound variable threw the compiler’s own signal;',
   'Rego’s `print` with two arguments, as a statement, could not be compiled.',
 ]

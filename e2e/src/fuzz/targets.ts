@@ -73,9 +73,26 @@ export const targetEntries: readonly TargetEntry[] = [
       `${protocol}/json`,
       `${protocol}/tee-key.ts`,
     ],
+    passport: ['packages/service/src/passport/', 'packages/service/src/keys/', `${protocol}/json.ts`],
     'verification-key': ['packages/service/src/keys/verification-key.ts', `${protocol}/json.ts`],
     'init-data': ['packages/attestation-service/src/init-data.ts', `${protocol}/json.ts`],
     config: ['packages/service/src/config/'],
+  }),
+  ...entries('requests.ts', {
+    request: [
+      'packages/service/src/http/request-path.ts',
+      'packages/service/src/http/client-address.ts',
+      'apps/kbs-attest/src/session-cookie.ts',
+      'apps/kbs-resource/src/resource-path.ts',
+    ],
+    evaluation: [
+      'apps/attestation-service/src/evaluation-request.ts',
+      'packages/attestation-service/src/verification.ts',
+      'packages/attestation-service/src/init-data.ts',
+      `${tee}/sample/`,
+      ...json,
+      `${protocol}/jcs.ts`,
+    ],
   }),
   ...entries('certificates.ts', {
     x509: [certificates, `${tee}/intel/pck-certificate.ts`, `${tee}/amd/vek-profile.ts`],

@@ -80,13 +80,23 @@ function readRuntimeData({ runtimeData, runtimeDataHash }: EvaluationItem): {
 } {
   if (!runtimeData) return { digest: undefined, claims: null }
   if (runtimeData.kind === 'structured') {
-    return { digest: runtimeDataDigest(runtimeData.value, runtimeDataHash), claims: runtimeData.value }
+    return { digest: structuredDigest(runtimeData.value, runtimeDataHash), claims: runtimeData.value }
   }
   const { bytes } = runtimeData
   if (bytes.length === 0 || bytes.length > maxRawRuntimeData) {
     throw rejected(`runtime data is not 1 to ${maxRawRuntimeData} bytes long`)
   }
   return { digest: bytes, claims: null }
+}
+
+/** Numbers beyond a double have no canonical form (RFC 8785 §3.2.2.3). */
+function structuredDigest(value: JsonValue, hash: EvaluationItem['runtimeDataHash']): Uint8Array {
+  try {
+    return runtimeDataDigest(value, hash)
+  } catch (error) {
+    if (error instanceof TypeError) throw rejected('the runtime data have no canonical form')
+    throw error
+  }
 }
 
 function rejected(detail: string): EvidenceRejected {

@@ -271,6 +271,12 @@ describe('evidence (spec 02 §2.1)', () => {
     expect((await rejection([item])).code).toBe('REPORT_DATA_MISMATCH')
   })
 
+  it('cannot be bound to runtime data without a canonical form', async () => {
+    const value = parseJson('{"n":12345678901234567891}')
+    const item = { ...sampleItem(), runtimeData: { kind: 'structured', value } } as const
+    expect((await rejection([item])).code).toBe('INPUT_INVALID')
+  })
+
   it('is bound to raw runtime data as it is', async () => {
     const bytes = new Uint8Array(64).fill(3)
     const item: EvaluationItem = {

@@ -1,6 +1,8 @@
 /** Tokens and the keys that verify them, init data, and the operator's configuration. */
 import { generateKeyPairSync } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { readInitData } from '@passport-kbs/attestation-service'
 import {
   findTeePublicKey,
@@ -12,8 +14,20 @@ import {
   parseTokenClaims,
   TeeKeyError,
 } from '@passport-kbs/protocol'
-import { ConfigError, keyFromJwk, keyFromPem, parseConfig, UnusableKey } from '@passport-kbs/service'
+import {
+  ConfigError,
+  createLogger,
+  createPassportVerifier,
+  keyFromJwk,
+  keyFromPem,
+  PassportRejected,
+  type PassportVerifier,
+  parseConfig,
+  UnusableKey,
+} from '@passport-kbs/service'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
+import { KeyUsageFlags, makeCertificate } from '@passport-kbs/testing/tls'
+import { CompactSign, type JWK } from 'jose'
 import { parse as parseToml } from 'smol-toml'
 import {
   isForAudience,
@@ -25,6 +39,7 @@ import type { FuzzTarget } from '../target.ts'
 import { jsonSeeds, readWithAll } from './seeds.ts'
 
 const now = new Date('2026-01-15T12:00:00Z')
+const validity = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2027-01-01T00:00:00Z') }
 const guest = generateTeeKeyPair('ECDH-ES+A256KW-P256')
 
 function compact(...parts: readonly unknown[]): Uint8Array {
@@ -74,6 +89,62 @@ export const token: FuzzTarget = {
       () => parseEarClaims(claims),
       () => findTeePublicKey(claims, ['/key']),
     )
+  },
+}
+
+const authority = makeCertificate({ name: 'CA', ca: true, usage: KeyUsageFlags.keyCertSign, ...validity })
+const signer = makeCertificate({
+  name: 'signer',
+  issuer: authority,
+  usage: KeyUsageFlags.digitalSignature,
+  ...validity,
+})
+const published = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+
+/** Signed tokens, so that what comes after the signature is reached; those that are changed stop there. */
+async function passports(): Promise<Uint8Array[]> {
+  const claims = Buffer.from(JSON.stringify(ear))
+  const jwk = signer.publicKey.export({ format: 'jwk' })
+  const x5c = [signer, authority].map(({ der }) => der.toString('base64'))
+  const texts = await Promise.all([
+    new CompactSign(claims).setProtectedHeader({ alg: 'ES256', kid: 'one' }).sign(published.privateKey),
+    new CompactSign(claims)
+      .setProtectedHeader({ alg: 'ES256', jwk: { ...jwk, x5c } as JWK })
+      .sign(signer.privateKey),
+    new CompactSign(claims).setProtectedHeader({ alg: 'ES256', jwk: jwk as JWK }).sign(signer.privateKey),
+  ])
+  return texts.map((text) => Buffer.from(text))
+}
+
+/** Trusts a published key and a pinned CA. */
+async function openVerifier(): Promise<PassportVerifier> {
+  const folder = mkdtempSync(join(tmpdir(), 'passport-kbs-fuzz-'))
+  const [keys, pinned] = [join(folder, 'keys.json'), join(folder, 'ca.pem')]
+  const jwk = { ...published.publicKey.export({ format: 'jwk' }), kid: 'one', alg: 'ES256' }
+  writeFileSync(keys, JSON.stringify({ keys: [jwk] }))
+  writeFileSync(pinned, authority.pem)
+  const trust = { trusted_jwk_sets: [keys], trusted_certs_paths: [pinned] }
+  const document = { http_server: { insecure_http: true }, attestation_token: trust }
+  const { attestationToken } = parseConfig('kbs-resource', document, {})
+  const logger = createLogger({ program: 'fuzz', env: {}, level: 'silent' })
+  const verifier = await createPassportVerifier(attestationToken, {
+    logger,
+    profile: 'production',
+    now: () => now,
+  })
+  rmSync(folder, { recursive: true })
+  return verifier
+}
+
+let verifier: Promise<PassportVerifier> | undefined
+
+export const passport: FuzzTarget = {
+  name: 'passport',
+  rejections: [PassportRejected],
+  seeds: passports,
+  async run(input) {
+    verifier ??= openVerifier()
+    await (await verifier).verify(Buffer.from(input).toString('latin1'))
   },
 }
 
