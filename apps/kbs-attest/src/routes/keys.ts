@@ -18,13 +18,17 @@ export function mountKeys(
   publicUrl?: string,
 ): void {
   const headers = { 'cache-control': `public, max-age=${cacheSeconds}` }
-  app.get('/.well-known/jwks.json', (c) => {
+  const publishedKeys = () => {
     const keySet = attestation.jwks()
-    // a remote attestation service whose keys are not known here
+    // a remote attestation service whose keys are not known here, or not ours to publish
     if (keySet.keys.length === 0) throw problems.notFound()
-    return c.json(keySet, 200, headers)
+    return keySet
+  }
+  app.get('/.well-known/jwks.json', (c) => {
+    return c.json(publishedKeys(), 200, headers)
   })
   app.get('/.well-known/openid-configuration', (c) => {
+    publishedKeys()
     const { origin } = new URL(publicUrl ?? c.req.url)
     return c.json(discoveryDocument(attestation.issuer, `${origin}/.well-known/jwks.json`), 200, headers)
   })
