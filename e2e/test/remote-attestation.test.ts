@@ -141,6 +141,20 @@ describe('two replicas of KBS1 that share one attestation service', () => {
     expect(theirs.subject).toBe('kbs1')
   })
 
+  it('a KBS that does both halves accepts the tokens of the service by its keys', async () => {
+    const kbs = await trustee1.start('kbs', {
+      ...(await remoteConfig()),
+      plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
+    })
+    const both = administer(kbs.url, trustee1.admin)
+    await both.setAttestationPolicy('default_cpu', affirming)
+    await both.setReferenceValues({ svn: ['1'] })
+    await both.setResourcePolicy(presets.affirming)
+    await both.setResource('default/key/2', 'secret')
+    const guest = createGuest({ kbsUrl: kbs.url, attester: sampleAttester() })
+    expect(Buffer.from(await guest.getResource('default/key/2')).toString()).toBe('secret')
+  })
+
   it('a guest whose evidence does not hold learns the rule, and the operators of both the check', async () => {
     const kbs = replicas[0] as Program
     const { cookie, nonce } = await requestChallenge(kbs.url, 'sample')
