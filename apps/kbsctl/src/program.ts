@@ -8,6 +8,7 @@ import type { SetAttestationPolicyOptions } from './commands/set-attestation-pol
 import type { SetResourceOptions } from './commands/set-resource.ts'
 import type { SetResourcePolicyOptions } from './commands/set-resource-policy.ts'
 import type { SetSampleReferenceValueOptions } from './commands/set-sample-reference-value.ts'
+import type { StorageRewrapOptions } from './commands/storage-rewrap.ts'
 import type { VerifyOptions } from './commands/verify.ts'
 import type { AttestationOptions } from './guest-options.ts'
 import { addPolicyCommands } from './policy-commands.ts'
@@ -154,13 +155,25 @@ function addOfflineCommands(program: Command, terminal: Terminal, fail: () => vo
 
   program
     .command('keygen')
-    .description('make keys for administrators and token signers')
+    .description('make keys for administrators, token signers and storage')
     .option('--admin <dir>', 'Ed25519 key pair of an administrator')
     .option('--token <dir>', 'P-256 token key with certificate chain and CA')
+    .option('--storage-key <file>', 'key that a server encrypts its storage with')
     .option('--days <n>', "validity of the token key's certificate", positive, 365)
     .action(async (options: KeygenOptions) => {
       const { keygen } = await import('./commands/keygen.ts')
       await keygen(terminal, options)
+    })
+
+  program
+    .command('storage')
+    .description('look after what servers store')
+    .command('rewrap')
+    .description('bring everything that is stored under the current encryption key')
+    .requiredOption('--config-file <file>', 'configuration of the server whose storage it is')
+    .action(async (options: StorageRewrapOptions) => {
+      const { storageRewrap } = await import('./commands/storage-rewrap.ts')
+      if (!(await storageRewrap(terminal, options))) fail()
     })
 
   program

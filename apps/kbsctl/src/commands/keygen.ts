@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { writeNew } from '../files.ts'
@@ -10,20 +10,32 @@ export interface KeygenOptions {
   readonly admin?: string
   /** Directory for a token key, its certificate chain and the CA. */
   readonly token?: string
+  /** File for a key that a server's storage is encrypted with. */
+  readonly storageKey?: string
   /** Validity of the token key's certificate. */
   readonly days: number
 }
 
 const caDays = 3650
+/** AES-256. */
+const storageKeyBytes = 32
 const msPerDay = 86_400_000
 
 /** Makes keys; files that exist are never replaced. */
 export async function keygen(terminal: Terminal, options: KeygenOptions): Promise<void> {
-  if (options.admin === undefined && options.token === undefined) {
-    throw new CommandFailed('one of --admin DIR, --token DIR is needed')
+  if (options.admin === undefined && options.token === undefined && options.storageKey === undefined) {
+    throw new CommandFailed('one of --admin DIR, --token DIR, --storage-key FILE is needed')
   }
   if (options.admin !== undefined) await writeAdminKeys(terminal, options.admin)
   if (options.token !== undefined) await writeTokenKeys(terminal, options.token, options.days)
+  if (options.storageKey !== undefined) await writeStorageKey(terminal, options.storageKey)
+}
+
+/** 32 random bytes in base64, for `key_file` in `[storage_backend.encryption]`. */
+async function writeStorageKey(terminal: Terminal, file: string): Promise<void> {
+  const path = resolve(terminal.cwd, file)
+  await writeNew(path, `${randomBytes(storageKeyBytes).toString('base64')}\n`, { secret: true })
+  terminal.out(path)
 }
 
 /** `admin.key` signs admin tokens; `admin.pub` goes into a server's `identity_providers`. */

@@ -1,4 +1,4 @@
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
@@ -9,6 +9,7 @@ import {
   ConfigError,
   type ConfigProblem,
   loadConfig,
+  loadStorageChoices,
   type Program,
   parseConfig,
 } from '../../src/index.ts'
@@ -392,6 +393,39 @@ describe('storage', () => {
       postgres: { host: 'elsewhere', port: 1, username: 'kbs', db: 'secrets', pool_size: 9 },
     })
     expect(storage.referenceValues).toEqual(storage.data)
+  })
+
+  it('is encrypted where the file says so, whatever holds it', () => {
+    const toml = `${minimal}[storage_backend]\nstorage_type = "LocalFs"\nbackends.local_fs = {}\n[storage_backend.encryption]\nkey_file = "storage.key"\n`
+    const encryption = {
+      keyFile: 'storage.key',
+      previousKeyFiles: [],
+      namespaces: ['repository'],
+      require: false,
+    }
+    const { storage } = parse(toml)
+    expect(storage.data).toMatchObject({ type: 'LocalFs', encryption })
+    expect(storage.referenceValues).toEqual(storage.data)
+    expect(problemsOf(`${toml}keyfile = "x"\n`)[0]).toMatchObject({
+      path: 'storage_backend.encryption.keyfile',
+    })
+  })
+
+  it('can be asked for alone, of a file that is fit for nothing else', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kbs-config-'))
+    const file = join(folder, 'kbs.toml')
+    await writeFile(
+      file,
+      'unknown = 1\n[storage_backend]\nstorage_type = "postgres"\n[attestation_service]\nstorage_type = "Memory"\n',
+    )
+    expect(await loadStorageChoices(file, { POSTGRES_URL: 'postgres://u:p@h/d' })).toMatchObject({
+      data: { type: 'Postgres', postgres: { host: 'h' } },
+      attestationPolicies: { type: 'Memory' },
+    })
+    await expect(loadStorageChoices(file, {})).rejects.toThrow(/storage_backend.backends.postgres/)
+    await writeFile(file, '[storage_backend]\nstorage_type = "etcd"\n')
+    await expect(loadStorageChoices(file, {})).rejects.toThrow(ConfigError)
+    await rm(folder, { recursive: true })
   })
 
   it('holds as many sessions as max_sessions says', () => {

@@ -1,0 +1,162 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openStorage } from '@passport-kbs/storage'
+import { postgresAvailable, startPostgres } from '@passport-kbs/testing/postgres'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { kbsctl } from './kbsctl.ts'
+
+const hasPostgres = postgresAvailable()
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kbsctl-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+const file = (name: string) => join(folder, name)
+const run = (...args: string[]) => kbsctl(args, { cwd: folder })
+const rewrap = () => run('storage', 'rewrap', '--config-file', 'kbs.toml')
+
+/** A configuration that is fit for nothing but its storage. */
+const configure = (storage: string, encryption: string) =>
+  writeFile(file('kbs.toml'), `${storage}[storage_backend.encryption]\n${encryption}`)
+
+const localFs =
+  'storage_backend.storage_type = "LocalFs"\nstorage_backend.backends.local_fs.dir_path = "storage"\n'
+
+const open = (keys: readonly string[]) => {
+  const [keyFile = '', ...previousKeyFiles] = keys.map(file)
+  const encryption = { keyFile, previousKeyFiles, namespaces: ['repository'], require: true }
+  return openStorage({ type: 'LocalFs', dirPath: file('storage'), encryption })
+}
+
+describe('keygen --storage-key', () => {
+  it('makes a key that only its owner reads, and never replaces one', async () => {
+    expect(await run('keygen', '--storage-key', 'storage.key')).toMatchObject({
+      status: 0,
+      stdout: `${file('storage.key')}\n`,
+    })
+    const text = await readFile(file('storage.key'), 'utf8')
+    expect(Buffer.from(text, 'base64')).toHaveLength(32)
+    expect((await stat(file('storage.key'))).mode & 0o777).toBe(0o600)
+    expect(await run('keygen', '--storage-key', 'storage.key')).toMatchObject({ status: 1, stdout: '' })
+    expect(await readFile(file('storage.key'), 'utf8')).toBe(text)
+  })
+})
+
+describe('storage rewrap', () => {
+  beforeEach(async () => {
+    for (const name of ['one.key', 'two.key']) await run('keygen', '--storage-key', name)
+  })
+
+  it('encrypts what is in clear, then brings it under a new key; the old one is not needed any more', async () => {
+    const plain = await openStorage({ type: 'LocalFs', dirPath: file('storage') })
+    for (const key of ['a/b/c', 'a/b/d']) await plain.namespace('repository').set(key, bytes(key))
+    await configure(localFs, 'key_file = "one.key"\n')
+    expect(await rewrap()).toMatchObject({
+      status: 0,
+      stdout:
+        'LocalFs repository: 0 re-wrapped, 2 encrypted for the first time, 0 current before, 0 failed\n',
+    })
+    await configure(localFs, 'key_file = "two.key"\nprevious_key_files = ["one.key"]\n')
+    expect((await rewrap()).stdout).toContain('2 re-wrapped, 0 encrypted')
+    expect((await rewrap()).stdout).toContain('0 re-wrapped, 0 encrypted for the first time, 2 current')
+    const storage = await open(['two.key'])
+    expect(await storage.namespace('repository').getMany(['a/b/c', 'a/b/d'])).toEqual(
+      ['a/b/c', 'a/b/d'].map(bytes),
+    )
+    await Promise.all([plain.close(), storage.close()])
+  })
+
+  it('fails for values whose key is missing, names them, and leaves them alone', async () => {
+    const storage = await open(['one.key'])
+    await storage.namespace('repository').set('a/b/c', bytes('x'))
+    await configure(localFs, 'key_file = "two.key"\n')
+    expect(await rewrap()).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('1 failed'),
+      stderr: expect.stringContaining(
+        'repository/a/b/c: a stored value is encrypted with a key that is not configured',
+      ),
+    })
+    expect(await storage.namespace('repository').get('a/b/c')).toEqual(bytes('x'))
+    await storage.close()
+  })
+
+  it.each([
+    ['no such file', async () => {}, 'cannot be read'],
+    ['no encryption', () => writeFile(file('kbs.toml'), localFs), 'has no [storage_backend.encryption]'],
+    [
+      'a key that is not there',
+      () => configure(localFs, 'key_file = "none"\n'),
+      'the key file none cannot be read',
+    ],
+    [
+      'memory',
+      () => configure('storage_backend.storage_type = "Memory"\n', 'key_file = "one.key"\n'),
+      'memory',
+    ],
+    [
+      'a mistake',
+      () => configure(localFs, 'key_file = "one.key"\nkey = "x"\n'),
+      'storage_backend.encryption',
+    ],
+  ])('fails with %s, and says so', async (_, prepare, reason) => {
+    await prepare()
+    expect(await rewrap()).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining(reason) })
+  })
+
+  it.skipIf(!hasPostgres)(
+    'reaches PostgreSQL, where others write meanwhile',
+    async () => {
+      const server = await startPostgres()
+      try {
+        const { host, port, password } = server
+        const section = `storage_backend.storage_type = "Postgres"\n[storage_backend.backends.postgres]\n`
+        const login = `host = "${host}"\nport = ${port}\npassword = "${password}"\n`
+        await configure(section + login, 'key_file = "two.key"\nprevious_key_files = ["one.key"]\n')
+        const keyed = (keys: readonly string[]) => {
+          const [keyFile = '', ...previousKeyFiles] = keys.map(file)
+          const postgres = {
+            host,
+            port,
+            password,
+            username: 'postgres',
+            pool_size: 2,
+            command_timeout_ms: 5_000,
+          }
+          const encryption = { keyFile, previousKeyFiles, namespaces: ['repository'], require: true }
+          return openStorage({ type: 'Postgres', postgres, encryption })
+        }
+        const old = await keyed(['one.key', 'two.key'])
+        const secrets = old.namespace('repository')
+        const keys = Array.from({ length: 200 }, (_, index) => `a/b/${index}`)
+        await Promise.all(keys.map((key) => secrets.set(key, bytes('old'))))
+        const outcome = rewrap()
+        let rounds = 0
+        let done = false
+        outcome.finally(() => {
+          done = true
+        })
+        for (; !done; rounds++) {
+          for (const key of keys.slice(0, 20)) {
+            const value = await secrets.get(key)
+            expect(await secrets.compareAndSet(key, value, bytes(`new ${rounds}`))).toBe(true)
+          }
+        }
+        expect(await outcome).toMatchObject({ status: 0, stdout: expect.stringContaining(' 0 failed') })
+        // what the old configuration wrote last may be under the old key
+        await rewrap()
+        const now = await keyed(['two.key'])
+        const values = await now.namespace('repository').getMany(keys)
+        expect(values).toEqual(keys.map((_, index) => bytes(index < 20 ? `new ${rounds - 1}` : 'old')))
+        await Promise.all([old.close(), now.close()])
+      } finally {
+        await server.stop()
+      }
+    },
+    60_000,
+  )
+})
