@@ -3,6 +3,7 @@ import {
   directorySecrets,
   mountSecrets,
   type OpenSecretBackend,
+  openVaultSecrets,
   type SecretBackend,
   type Storage,
   storedSecrets,
@@ -27,5 +28,7 @@ async function openBackend(plugin: PluginConfig, storage: Storage): Promise<Open
   switch (plugin.storageBackendType) {
     case 'KvStorage':
       return { ...storedSecrets(storage.namespace('repository')), close: async () => {} }
+    case 'Vault':
+      return openVaultSecrets(plugin)
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { presets } from '@passport-kbs/policy'
 import { type Config, parseConfig } from '@passport-kbs/service'
 import { openStorage } from '@passport-kbs/storage'
+import { startFakeVault } from '@passport-kbs/testing/vault'
 import { parse as parseToml } from 'smol-toml'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { expectProblem } from '../../kbs-attest/test/problem.ts'
@@ -63,6 +64,36 @@ describe('a directory mounted beside the store', () => {
   it('answers 503 for a link that leads out', async () => {
     await symlink('/etc/passwd', join(directory, 'escape'))
     await expectProblem(await get('default/akv/escape'), 503, 'ServiceUnavailable')
+  })
+})
+
+describe('secrets in Vault', () => {
+  it('are written, read by version, and deleted; a version that cannot be is 400, a sealed Vault 503', async () => {
+    const vault = await startFakeVault()
+    vault.tokens.set('t', { ttl: 0, renewable: false })
+    const config = await configWith({
+      storage_backend_type: 'vault',
+      vault_url: vault.url,
+      token: 't',
+      mount_path: 'kv',
+      kv_version: 2,
+      ca_certs: [await temporaryFile('ca.pem', vault.ca)],
+    })
+    const secrets = await openSecrets(config, await openStorage({ type: 'Memory' }))
+    const kbs = await openTestKbs({ policy: presets.allowAll, deps: { secrets: secrets?.backend } })
+    const path = '/kbs/v0/resource/a/b/c'
+    const get = async (query = '') => kbs.request('GET', path + query, await passport())
+    for (const value of ['old', 'new']) expect((await kbs.request('POST', path, {}, value)).status).toBe(200)
+    expect(await opened(await get())).toEqual(utf8('new'))
+    expect(await opened(await get('?version=1'))).toEqual(utf8('old'))
+    await expectProblem(await get('?version=first'), 400, 'PluginInternalError')
+    vault.fault = 'sealed'
+    await expectProblem(await get(), 503, 'ServiceUnavailable')
+    vault.fault = undefined
+    expect((await kbs.request('DELETE', path)).status).toBe(200)
+    await expectProblem(await get('?version=1'), 404, 'PluginInternalError')
+    await secrets?.close()
+    await vault.stop()
   })
 })
 

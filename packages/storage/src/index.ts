@@ -18,6 +18,8 @@ export { directorySecrets } from './secrets/directory-secrets.ts'
 export { mountSecrets, type SecretMount } from './secrets/mounted-secrets.ts'
 export * from './secrets/secret-backend.ts'
 export { storedSecrets } from './secrets/stored-secrets.ts'
+export type { VaultConfig } from './secrets/vault/vault-config.ts'
+export { openVaultSecrets } from './secrets/vault/vault-secrets.ts'
 export * from './session-store.ts'
 export { newSessionId } from './sessions/session-id.ts'
 export {

@@ -3,7 +3,10 @@ import { z } from 'zod'
 /** `[[plugins]]` (spec 01 §5.2). Of the plugins of Trustee there is `resource`; its back end decides the other keys. */
 
 const pluginNames: Readonly<Record<string, string>> = { ResourceStorage: 'resource' }
-const backends: Readonly<Record<string, string>> = { kvstorage: 'KvStorage' }
+const backends: Readonly<Record<string, string>> = {
+  kvstorage: 'KvStorage',
+  vault: 'Vault',
+}
 
 /** A mounted directory stands in the place of all secrets of one repository and type. */
 const mount = z.strictObject({
@@ -38,6 +41,78 @@ const kvStorage = z.strictObject({
   mounts,
 })
 
+const filePath = () => z.string().min(1).max(4096)
+const mountPath = () =>
+  z
+    .string()
+    .regex(
+      /^[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/,
+      'must be a path such as "secret"',
+    )
+
+const vault = z
+  .strictObject({
+    name,
+    storage_backend_type: z
+      .literal('Vault')
+      .describe('Secrets are in HashiCorp Vault or OpenBao, engine KV.'),
+    vault_url: z
+      .string()
+      .max(2048)
+      .refine(isServerAddress, { message: 'must be https://host[:port], or http:// of this machine' })
+      .describe('Address, without a path.'),
+    token: z
+      .string()
+      .regex(/^[\x21-\x7e]{1,4096}$/, 'must be printable ASCII')
+      .optional()
+      .describe('Token. It is renewed while Vault allows it.'),
+    token_file: filePath()
+      .optional()
+      .describe('Ours: file with the token instead, read at each request; whoever writes it keeps it fresh.'),
+    kubernetes: z
+      .strictObject({
+        role: z.string().min(1).max(256).describe('Ours: role of the Kubernetes auth method.'),
+        auth_path: mountPath().default('kubernetes').describe('Ours: where the auth method is mounted.'),
+        jwt_file: filePath()
+          .default('/var/run/secrets/kubernetes.io/serviceaccount/token')
+          .describe('Ours: token of the service account.'),
+      })
+      .optional()
+      .describe('Ours: log in with the service account instead.'),
+    mount_path: mountPath().default('secret').describe('Where the engine is mounted.'),
+    kv_version: z
+      .union([z.literal(1), z.literal(2)])
+      .default(1)
+      .describe('Ours: version of the engine; 2 keeps versions.'),
+    namespace: mountPath().optional().describe('Ours: namespace of Vault Enterprise or OpenBao.'),
+    verify_ssl: z
+      .literal(true, { message: 'the certificate of Vault is always verified' })
+      .default(true)
+      .describe('Only `true`: for a CA of your own there is `ca_certs`.'),
+    ca_certs: z
+      .array(filePath())
+      .max(16)
+      .default([])
+      .describe('PEM files with the CAs to trust instead of the system’s.'),
+    timeout_ms: z.int().min(10).max(60_000).default(5_000).describe('Ours: time in which Vault must answer.'),
+    mounts,
+  })
+  .superRefine((plugin, context) => {
+    const given = [plugin.token, plugin.token_file, plugin.kubernetes].filter((way) => way !== undefined)
+    if (given.length === 1) return
+    const message = 'give one of token, token_file and kubernetes'
+    context.addIssue({ code: 'custom', path: ['token'], message, input: undefined })
+  })
+
+/** Plain HTTP is for an agent of Vault beside this process. */
+function isServerAddress(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || url.username + url.password + url.search + url.hash !== '' || url.pathname !== '/')
+    return false
+  const here = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
+  return url.protocol === 'https:' || (url.protocol === 'http:' && here)
+}
+
 /** The names and values of Trustee in the spelling that the schema has. */
 function spelled(plugin: unknown): unknown {
   if (typeof plugin !== 'object' || plugin === null || Array.isArray(plugin)) return plugin
@@ -54,5 +129,5 @@ function spelled(plugin: unknown): unknown {
 
 export const pluginSchema = z.preprocess(
   spelled,
-  z.discriminatedUnion('name', [z.discriminatedUnion('storage_backend_type', [kvStorage])]),
+  z.discriminatedUnion('name', [z.discriminatedUnion('storage_backend_type', [kvStorage, vault])]),
 )

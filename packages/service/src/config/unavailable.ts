@@ -36,8 +36,8 @@ export const unavailableChoices: readonly UnavailableChoice[] = [
   },
   {
     path: 'plugins.*.storage_backend_type',
-    values: ['Vault', 'vault', 'Aliyun', 'aliyun', 'Aws', 'aws', 'Gcp', 'gcp'],
-    remedy: 'Use "KvStorage"',
+    values: ['Aliyun', 'aliyun', 'Aws', 'aws', 'Gcp', 'gcp'],
+    remedy: 'Use "KvStorage" or "Vault"',
     governsTable: true,
     withoutEffectIn: ['kbs-attest', 'attestation-service'],
   },

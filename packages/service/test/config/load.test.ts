@@ -332,12 +332,6 @@ describe('what Trustee has and this version has not', () => {
     ],
     ['[[plugins]]\nname = "Pkcs11"\nmodule = "/p.so"\n', 'plugins[0].name', '"Pkcs11"', /Remove/],
     [
-      '[[plugins]]\nname = "resource"\nstorage_backend_type = "vault"\nvault_url = "https://v"\ntoken = "t"\n',
-      'plugins[0].storage_backend_type',
-      '"vault"',
-      /KvStorage/,
-    ],
-    [
       '[[plugins]]\nname = "resource"\nstorage_backend_type = "aws"\n',
       'plugins[0].storage_backend_type',
       '"aws"',
@@ -545,5 +539,43 @@ describe('mounts beside the back end of secrets', () => {
   it('are one for a prefix', () => {
     const [problem] = problemsOf(`${plugin}mounts = [${mount('a/b')}, ${mount('a/b')}]\n`)
     expect(problem).toMatchObject({ path: 'plugins[0].mounts', problem: 'a prefix is used twice' })
+  })
+})
+
+describe('secrets in Vault', () => {
+  const vault = (keys: string) =>
+    `${minimal}[[plugins]]\nname = "resource"\nstorage_backend_type = "vault"\n${keys}\n`
+  const url = 'vault_url = "https://vault.example:8200"\n'
+
+  it('are configured with the keys of Trustee', () => {
+    const keys = `${url}token = "t"\nmount_path = "kv"\nverify_ssl = true\nca_certs = ["/ca.pem"]`
+    expect(parse(vault(keys)).plugins[0]).toMatchObject({
+      storageBackendType: 'Vault',
+      token: 't',
+      mountPath: 'kv',
+      kvVersion: 1,
+      caCerts: ['/ca.pem'],
+    })
+    expect(parse(vault(`${url}kubernetes = { role = "kbs" }`)).plugins[0]).toMatchObject({
+      kubernetes: { role: 'kbs', authPath: 'kubernetes' },
+    })
+    expect(parse(vault('vault_url = "http://127.0.0.1:8100"\ntoken = "t"')).plugins).toHaveLength(1)
+  })
+
+  it.each([
+    [`${url}token = "t"\nverify_ssl = false`, 'verify_ssl'],
+    [url, 'token'],
+    [`${url}token = "t"\ntoken_file = "/t"`, 'token'],
+    [`${url}token = "t\\n"`, 'token'],
+    ['token = "t"', 'vault_url'],
+    ['vault_url = "http://vault.example"\ntoken = "t"', 'vault_url'],
+    ['vault_url = "https://u:p@vault.example"\ntoken = "t"', 'vault_url'],
+    ['vault_url = "https://vault.example/v1"\ntoken = "t"', 'vault_url'],
+    [`${url}token = "t"\nmount_path = "../sys"`, 'mount_path'],
+    [`${url}token = "t"\nkv_version = 3`, 'kv_version'],
+  ])('are refused with %j, and the token is not repeated', (keys, key) => {
+    const [problem] = problemsOf(vault(keys))
+    expect(problem?.path).toBe(`plugins[0].${key}`)
+    expect(problem?.problem).not.toContain('u:p')
   })
 })

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { type JsonObject, parseJson } from '@passport-kbs/protocol'
+import { JsonDecimal, type JsonObject, type JsonValue, parseJson } from '@passport-kbs/protocol'
 import { Agent, request } from 'undici'
 import { StorageUnavailable } from '../../key-value-store.ts'
 import { StorageConfigError } from '../../storage-config-error.ts'
@@ -100,6 +100,9 @@ function objectOf(text: Uint8Array): JsonObject {
   throw new StorageUnavailable('the answer of Vault is no JSON object')
 }
 
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.getPrototypeOf(value) === Object.prototype
+/** Objects of `parseJson`, whose other values of type object are lists and decimals. */
+export function isObject(value: JsonValue | undefined): value is JsonObject {
+  return (
+    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof JsonDecimal)
+  )
 }

@@ -29,19 +29,18 @@ export async function openVaultSecrets(config: VaultConfig): Promise<OpenSecretB
   const entry = async (path: string, version?: string) => {
     const query = config.kvVersion === 2 && version !== undefined ? `?version=${numberOf(version)}` : ''
     const answer = await call({ method: 'GET', path: place('data', path) + query })
-    if (answer.status === 404) return undefined
+    if (isNothing(answer)) return undefined
     expectSuccess(answer)
     const { data } = answer.body
-    if (config.kvVersion === 1) return data
-    if (!isObject(data)) throw new StorageUnavailable('the answer of Vault has no version of a secret')
-    return data.data
+    const found = config.kvVersion === 2 && isObject(data) ? data.data : data
+    if (!isObject(found)) throw new StorageUnavailable('the answer of Vault has no entry')
+    return found
   }
   return {
     async read(path, { version } = {}) {
       const found = await entry(path, version)
-      if (found === undefined) return undefined
-      if (!isObject(found)) throw new StorageUnavailable('the answer of Vault has no entry')
-      return found[member] === undefined ? undefined : secretOf(found[member])
+      const value = found?.[member]
+      return value === undefined ? undefined : secretOf(value)
     },
     async write(path, value) {
       const data = { [member]: [...value] }
@@ -56,7 +55,8 @@ export async function openVaultSecrets(config: VaultConfig): Promise<OpenSecretB
     /** In version 2 every version of the secret goes: none can be read by its number afterwards. */
     async delete(path) {
       const there = (await entry(path)) !== undefined
-      if (there || config.kvVersion === 2) expectSuccess(await call({ method: 'DELETE', path: place('metadata', path) }))
+      if (there || config.kvVersion === 2)
+        expectSuccess(await call({ method: 'DELETE', path: place('metadata', path) }))
       return there
     },
     async close() {
@@ -74,6 +74,13 @@ async function authorized(connection: VaultConnection, token: VaultToken, reques
   return connection.call({ ...request, token: await token.current() })
 }
 
+/** A 404 that gives a reason is about the mount or the namespace: nothing is known of the secret then. */
+function isNothing({ status, body }: VaultAnswer): boolean {
+  return (
+    status === 404 && (body.errors === undefined || (Array.isArray(body.errors) && body.errors.length === 0))
+  )
+}
+
 function expectSuccess({ status }: VaultAnswer): void {
   if (status === 200 || status === 204) return
   const why = status === 403 ? 'refuses the token, or what it may do' : `answered with status ${status}`
@@ -89,7 +96,9 @@ function numberOf(version: string): string {
 function secretOf(value: JsonValue): Uint8Array {
   if (typeof value === 'string') return encodeUtf8(value)
   if (!Array.isArray(value)) return encodeUtf8(stringifyJson(value))
-  if (!value.every((byte) => typeof byte === 'number' && Number.isInteger(byte) && byte >= 0 && byte <= 255)) {
+  if (
+    !value.every((byte) => typeof byte === 'number' && Number.isInteger(byte) && byte >= 0 && byte <= 255)
+  ) {
     throw new StorageUnavailable('the secret in Vault is a list, but not of bytes')
   }
   return Uint8Array.from(value as number[])

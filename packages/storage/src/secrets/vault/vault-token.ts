@@ -133,14 +133,16 @@ class KubernetesLogin implements VaultToken {
       path: `auth/${authPath}/login`,
       body: { role, jwt },
     })
-    if (status !== 200) throw new StorageUnavailable(`Vault refuses the login of the service account: ${status}`)
+    if (status !== 200)
+      throw new StorageUnavailable(`Vault refuses the login of the service account: ${status}`)
     const { auth } = body
     if (!isObject(auth) || typeof auth.client_token !== 'string' || typeof auth.lease_duration !== 'number') {
       throw new StorageUnavailable('the answer of Vault to a login has no token')
     }
     this.#token = auth.client_token
     // a lease of 0 has no end
-    this.#until = auth.lease_duration === 0 ? Number.POSITIVE_INFINITY : startedAt + (auth.lease_duration * 2_000) / 3
+    this.#until =
+      auth.lease_duration === 0 ? Number.POSITIVE_INFINITY : startedAt + (auth.lease_duration * 2_000) / 3
     return this.#token
   }
 }
