@@ -43,6 +43,7 @@ export {
   createVirtualHygonChip,
   createVirtualHygonRoot,
   type HygonCertificateDefect,
+  type HygonChipKeys,
   type VirtualHygonChip,
   type VirtualHygonChipOptions,
   type VirtualHygonRoot,

@@ -113,6 +113,7 @@ const expectedRejection = {
   'hwid-one-short': 'CERT_PROFILE_INVALID at certificate-profile',
   'hwid-one-long': 'CERT_PROFILE_INVALID at certificate-profile',
   'hwid-of-other-size': 'CERT_PROFILE_INVALID at certificate-profile',
+  'hwid-of-other-chip': 'CHIP_ID_MISMATCH at chip-id',
   'hwid-and-csp-id': 'CERT_PROFILE_INVALID at certificate-profile',
   'hwid-missing': 'CERT_PROFILE_INVALID at certificate-profile',
 } as const satisfies Record<SnpDefectName, string>

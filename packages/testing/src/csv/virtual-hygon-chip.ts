@@ -60,6 +60,8 @@ export interface VirtualHygonChipOptions {
   readonly chipId?: string
   /** Signs the HSK. Default: a new root. */
   readonly root?: VirtualHygonRoot
+  /** Those of another chip, to certify the same keys differently. Default: new keys. */
+  readonly keys?: HygonChipKeys
   readonly defect?: HygonCertificateDefect
 }
 
@@ -87,10 +89,19 @@ export interface VirtualHygonRoot {
   readonly signer: Sm2Signer
 }
 
+/** What the certificates of a chip certify. */
+export interface HygonChipKeys {
+  readonly hsk: Sm2Signer
+  readonly cek: Sm2Signer
+  readonly pek: Sm2Signer
+  readonly hskKeyId: Uint8Array
+}
+
 /** A Hygon processor whose firmware signs reports under a test root. */
 export interface VirtualHygonChip {
   readonly chipId: string
   readonly root: VirtualHygonRoot
+  readonly keys: HygonChipKeys
   /** HSK and CEK as the key service returns them, 832 and 2084 bytes. */
   readonly hskCek: Uint8Array
   readonly pek: Uint8Array
@@ -114,13 +125,11 @@ export function createVirtualHygonChip(options: VirtualHygonChipOptions = {}): V
   const {
     chipId = `VIRTUAL${randomBytes(6).toString('hex')}`,
     root = createVirtualHygonRoot(),
+    keys = newChipKeys(),
     defect,
   } = options
+  const { hsk, cek, pek, hskKeyId } = keys
   const stranger = generateSm2Signer('TEST-STRANGER')
-  const hsk = generateSm2Signer('TEST-SSD-HSK')
-  const cek = generateSm2Signer('TEST-SSD-CEK')
-  const pek = generateSm2Signer('TEST-SSD-PEK')
-  const hskKeyId = randomBytes(16)
   const otherKeyId = randomBytes(16)
   const hskCertificate = caCertificate(
     hsk,
@@ -156,8 +165,18 @@ export function createVirtualHygonChip(options: VirtualHygonChipOptions = {}): V
       slotUsage: defect === 'pek-slot-usage' ? usage.ownerCa : usage.chipEndorsement,
     },
   )
-  const chip = { chipId, root, hskCek: Buffer.concat([hskCertificate, cekCertificate]), pek: pekCertificate }
-  return { ...chip, evidence: (evidence) => csvEvidence(chip, { pek, cek }, evidence) }
+  const hskCek = Buffer.concat([hskCertificate, cekCertificate])
+  const chip = { chipId, root, keys, hskCek, pek: pekCertificate }
+  return { ...chip, evidence: (evidence) => csvEvidence(chip, keys, evidence) }
+}
+
+function newChipKeys(): HygonChipKeys {
+  return {
+    hsk: generateSm2Signer('TEST-SSD-HSK'),
+    cek: generateSm2Signer('TEST-SSD-CEK'),
+    pek: generateSm2Signer('TEST-SSD-PEK'),
+    hskKeyId: randomBytes(16),
+  }
 }
 
 function fieldDefects(
@@ -179,10 +198,7 @@ function fieldDefects(
 }
 
 type Certificates = Omit<VirtualHygonChip, 'evidence'>
-interface ReportKeys {
-  readonly pek: Sm2Signer
-  readonly cek: Sm2Signer
-}
+type ReportKeys = Pick<HygonChipKeys, 'pek' | 'cek'>
 
 function csvEvidence(chip: Certificates, keys: ReportKeys, options: CsvEvidenceOptions): JsonObject {
   const { version = 2, eventLog, withChain = true, defect } = options
@@ -213,10 +229,10 @@ function magicOf(version: 1 | 2, defect: CsvEvidenceDefect | undefined): number[
     : [...Buffer.from('ATTESTATION_EXT\0')]
 }
 
-/** The PEK certificate in the evidence: with the defect, one that differs in a reserved byte. */
+/** The PEK certificate in the evidence: with the defect, one that differs in a reserved byte that no signature covers. */
 function pekBeside({ pek }: Certificates, defect: CsvEvidenceDefect | undefined): Uint8Array {
   const beside = Buffer.from(pek)
-  if (defect === 'other-pek') beside.writeUInt8(1, 436)
+  if (defect === 'other-pek') beside.writeUInt8(1, 1300)
   return beside
 }
 

@@ -448,6 +448,9 @@ export const snpLeafDefects = {
     leaf: (leaf, { generation, chipId }) =>
       setExtension(leaf, 'hwid', generation === 'Turin' ? chipId : chipId.slice(0, 8)),
   },
+  'hwid-of-other-chip': {
+    leaf: (leaf, { generation }) => setExtension(leaf, 'hwid', randomBytes(generation === 'Turin' ? 8 : 64)),
+  },
   'hwid-and-csp-id': { leaf: (leaf) => setExtension(leaf, 'cspId', ia5String('CN=somewhere')) },
   'hwid-missing': { leaf: (leaf) => removeExtension(leaf, 'hwid') },
 } as const satisfies Readonly<Record<string, SnpDefect>>

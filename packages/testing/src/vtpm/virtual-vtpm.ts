@@ -60,10 +60,11 @@ export function createVirtualVtpm(keyName: 'tpm/vm' | 'tpm/otherVm' = 'tpm/vm'):
     index === 8 || index === 16 || index === 23 ? Buffer.alloc(32) : randomBytes(32),
   )
   const vmId = randomBytes(16).toString('hex').toUpperCase()
+  const endorsementModulus = randomBytes(256).toString('base64url')
   return {
     attestationKey,
     variableData(userData, defect = {}) {
-      const draft = variableDataDraft(attestationKey, vmId, userData)
+      const draft = variableDataDraft({ attestationKey, endorsementModulus, vmId }, userData)
       defect.variableData?.(draft)
       const { keys, vmConfiguration, userData: text } = draft
       const json = {
@@ -93,16 +94,22 @@ function signRsassa(message: Uint8Array, key: KeyObject): Uint8Array {
   return sign('sha256', message, key)
 }
 
+interface VtpmIdentity {
+  readonly attestationKey: KeyObject
+  /** base64url */
+  readonly endorsementModulus: string
+  readonly vmId: string
+}
+
 function variableDataDraft(
-  key: KeyObject,
-  vmId: string,
+  { attestationKey, endorsementModulus, vmId }: VtpmIdentity,
   userData: Uint8Array | undefined,
 ): VariableDataDraft {
-  const { n, e } = createPublicKey(key).export({ format: 'jwk' })
+  const { n, e } = createPublicKey(attestationKey).export({ format: 'jwk' })
   return {
     keys: [
       { kid: 'HCLAkPub', key_ops: ['sign'], kty: 'RSA', e, n },
-      { kid: 'HCLEkPub', key_ops: ['encrypt'], kty: 'RSA', e, n: randomBytes(256).toString('base64url') },
+      { kid: 'HCLEkPub', key_ops: ['encrypt'], kty: 'RSA', e, n: endorsementModulus },
     ],
     vmConfiguration: {
       'console-enabled': true,
