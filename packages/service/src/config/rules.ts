@@ -407,6 +407,20 @@ export function riskWarnings(
       'attestation_service.jwk_set_uri: without it tokens are passed on unverified, and no keys are published here',
     ],
     [
+      program !== 'kbs-resource' &&
+        config.attestation_service.type === 'intel_ta' &&
+        (config.attestation_service.policy_ids.length === 0 ||
+          config.attestation_service.allow_unmatched_policy),
+      'attestation_service.policy_ids: Intel demands no policy, so tokens are for any genuine guest; only the resource policy tells yours',
+    ],
+    [
+      program !== 'kbs-resource' &&
+        config.attestation_service.type === 'intel_ta' &&
+        config.attestation_service.session_key_path === undefined &&
+        config.state_dir === undefined,
+      'attestation_service.session_key_path: sessions last as long as the process, and no replica knows another’s; set it, or state_dir',
+    ],
+    [
       (http.worker_count ?? 1) > 1,
       'http_server.worker_count: this process serves with one worker; run more replicas instead',
     ],

@@ -72,6 +72,24 @@ describe('[attestation_service] with type = "intel_ta"', () => {
     expect(problemsOf({ ...intel, policy_ids: ['mine'] })).toEqual(['attestation_service.policy_ids[0]'])
   })
 
+  it('warns where Intel demands no policy', () => {
+    const warned = (section: object) =>
+      parse({ ...intel, ...section }).warnings.some((text) =>
+        text.startsWith('attestation_service.policy_ids'),
+      )
+    const policy_ids = ['aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa']
+    expect(warned({})).toBe(true)
+    expect(warned({ policy_ids, allow_unmatched_policy: true })).toBe(true)
+    expect(warned({ policy_ids })).toBe(false)
+  })
+
+  it('warns where sessions end with the process', () => {
+    const warned = (section: object) =>
+      parse({ ...intel, ...section }).warnings.some((text) => text.includes('session_key_path'))
+    expect(warned({})).toBe(true)
+    expect(warned({ session_key_path: '/etc/kbs/session.key' })).toBe(false)
+  })
+
   it('makes `kbs` name Intel’s keys once more, for the passports that it gets', () => {
     expect(problemsOf(intel, { program: 'kbs' })).toEqual(['attestation_token'])
     expect(problemsOf(intel, { program: 'kbs', token: { issuers } })).toEqual([])
