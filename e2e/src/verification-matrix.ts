@@ -193,6 +193,10 @@ failed. Checks of an event log are made when the evidence has one. Checks whose 
 *Protects* says what an attacker gains where the check is missing. *Source* names the engineering specification (\`spec 03\`:
 SNP, vTPM; \`spec 04\`: TDX, SGX, CSV, event logs) or the vendor’s document that demands it.
 
+For each check there is a test in which that check alone fails: \`packages/tee-evidence/test/check-coverage.test.ts\` tries every
+single defect on a verifier with all its checks switched on, and fails, naming them, where checks have no such defect. So a
+check cannot be added untested, or lose its effect, without CI noticing.
+
 ## What configuration changes
 
 These checks are looser or stricter by configuration ([configuration.md](configuration.md), \`verifier_config\`):
