@@ -1,5 +1,5 @@
 /** Evidence of Intel's TEEs through the whole verifier, with the collateral of a virtual Intel. */
-import { JsonSyntaxError, type JsonValue, parseJson } from '@passport-kbs/protocol'
+import { JsonSyntaxError, parseJson } from '@passport-kbs/protocol'
 import {
   createAzureTdxVtpmVerifier,
   createDcap,
@@ -24,12 +24,19 @@ import { jsonSeeds, vectorSeeds } from './seeds.ts'
 
 const now = new Date('2026-01-15T12:00:00Z')
 const reportData = new Uint8Array(48).fill(7)
+const initDataDigest = new Uint8Array(48).fill(9)
 const request = { now, expectedReportData: reportData }
+const withInitData = { ...request, expectedInitDataDigest: initDataDigest }
 const intel = createVirtualIntel(now)
 const root = intelRoot(intel.rootCertificate)
 const platform = intel.platform()
 const dcap = (tee: 'tdx' | 'sgx') =>
   createDcap({ root, collateral: fixedCollateral(intel.collateral({ tee })) })
+
+function bothLengths(evidence: object): string[] {
+  const text = JSON.stringify(evidence)
+  return [text, `${text} `]
+}
 
 function defectsOf(tee: 'tdx' | 'sgx'): QuoteDefect[] {
   return quoteDefects.filter(({ of = tee }) => of === tee).map(({ name }) => name)
@@ -40,7 +47,8 @@ function target(name: string, verifier: Verifier, seeds: () => Uint8Array[]): Fu
     name,
     rejections: [JsonSyntaxError, EvidenceRejected],
     seeds,
-    run: (input) => verifier.verify(parseJson(input) as JsonValue, request),
+    // both are asked for, whatever is changed: a byte more or less decides
+    run: (input) => verifier.verify(parseJson(input), input.length % 2 === 0 ? request : withInitData),
   }
 }
 
@@ -48,10 +56,11 @@ export const tdx: FuzzTarget = target('tdx', createTdxVerifier({ dcap: dcap('tdx
   const { bytes, registers } = virtualEventLog()
   return [
     ...jsonSeeds([
-      tdEvidence(platform, { reportData }),
-      tdEvidence(platform, { reportData, version: 5 }),
-      tdEvidence(platform, { reportData, version: 5, layout: '1.0' }),
-      tdEvidence(platform, { reportData, eventLog: bytes, rtmrs: registers }),
+      ...bothLengths(tdEvidence(platform, { reportData })),
+      ...bothLengths(tdEvidence(platform, { reportData, version: 5 })),
+      ...bothLengths(tdEvidence(platform, { reportData, mrConfigId: initDataDigest })),
+      ...bothLengths(tdEvidence(platform, { reportData, version: 5, layout: '1.0' })),
+      ...bothLengths(tdEvidence(platform, { reportData, eventLog: bytes, rtmrs: registers })),
       ...defectsOf('tdx').map((defect) => tdEvidence(platform, { reportData, defect })),
     ]),
     ...vectorSeeds('tdx', /^evidence-(90c0|b0c0|azure)\.json$/),
@@ -60,7 +69,8 @@ export const tdx: FuzzTarget = target('tdx', createTdxVerifier({ dcap: dcap('tdx
 
 export const sgx: FuzzTarget = target('sgx', createSgxVerifier({ dcap: dcap('sgx') }), () => [
   ...jsonSeeds([
-    enclaveEvidence(platform, { reportData }),
+    ...bothLengths(enclaveEvidence(platform, { reportData })),
+    ...bothLengths(enclaveEvidence(platform, { reportData, configId: initDataDigest })),
     ...defectsOf('sgx').map((defect) => enclaveEvidence(platform, { reportData, defect })),
   ]),
   ...vectorSeeds('sgx', /^evidence-.*\.json$/),
@@ -72,7 +82,9 @@ export const azTdxVtpm: FuzzTarget = target(
   () => {
     const vm = createVirtualAzureTdxVm(platform)
     return [
-      ...jsonSeeds(([0, 1, 2] as const).map((version) => vm.evidence({ reportData, version }))),
+      ...jsonSeeds(
+        ([0, 1, 2] as const).flatMap((version) => bothLengths(vm.evidence({ reportData, version }))),
+      ),
       ...vectorSeeds('az-tdx-vtpm', /^evidence-.*\.json$/),
     ]
   },
