@@ -46,7 +46,7 @@ describe('keygen --storage-key', () => {
   })
 })
 
-describe('storage rewrap', () => {
+describe('storage rewrap', { timeout: 60_000 }, () => {
   beforeEach(async () => {
     for (const name of ['one.key', 'two.key']) await run('keygen', '--storage-key', name)
   })

@@ -144,7 +144,8 @@ function runOn(client: pg.PoolClient): Run {
 function unavailable(error: unknown): StorageUnavailable {
   if (error instanceof StorageUnavailable) return error
   const { message = '', code } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
-  const reason = [message.slice(0, 200), code].filter(Boolean).join(' ')
+  const text = message.slice(0, 200)
+  const reason = code === undefined || text.includes(code) ? text : `${text} (${code})`
   return new StorageUnavailable('PostgreSQL does not answer', { cause: new Error(reason || 'unknown error') })
 }
 
