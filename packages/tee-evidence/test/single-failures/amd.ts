@@ -50,7 +50,7 @@ function crlSource(revoked: readonly ('ask' | 'asvk')[] | undefined): Endorsemen
 const genuineSource = crlSource([])
 
 /** Every rule, kept by the chip with this id. */
-const kept = (chipId: Uint8Array): AmdRiskRules => ({
+const kept = (chipId: Uint8Array): Required<Omit<AmdRiskRules, 'flagOnly'>> => ({
   refusedProducts: ['Genoa', 'Turin'],
   minTcb: { Milan: { bootloader: machine.tcb.bootloader, snp: machine.tcb.snp } },
   allowedChipIds: [encodeHex(chipId)],

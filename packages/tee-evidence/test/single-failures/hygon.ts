@@ -1,9 +1,10 @@
 import {
-  type CsvEvidenceDefect,
   type CsvEvidenceOptions,
   createVirtualHygonChip,
   createVirtualHygonRoot,
-  type HygonCertificateDefect,
+  csvEvidenceDefects,
+  eventLogDefects,
+  hygonCertificateDefects,
   type VirtualHygonChip,
   virtualEventLog,
 } from '@passport-kbs/testing'
@@ -14,7 +15,6 @@ import {
   hskCekOffer,
   hygonRoot,
 } from '../../src/index.ts'
-import { eventLogDefects } from './intel.ts'
 import { type Subject, scenariosOf } from './subject.ts'
 
 const root = createVirtualHygonRoot()
@@ -29,59 +29,21 @@ function sourceOf(hskCek: Uint8Array | null): HygonCertificateSource {
   return { name: 'key service', hskCek: async () => (hskCek === null ? undefined : hskCekOffer(hskCek)) }
 }
 
-/** The build of the virtual firmware is 2400. */
+/** Every rule, kept by this chip, whose firmware has build 2400. */
+const kept: Required<Omit<HygonRiskRules, 'flagOnly'>> = { minBuild: 2400, allowedChipIds: [chip.chipId] }
+
 function verifier(hskCek: Uint8Array | null = chip.hskCek, rule: HygonRiskRules = {}) {
   return createCsvVerifier({
     root: trusted,
     certificateSource: sourceOf(hskCek),
     minReportVersion: 2,
     requireEventLog: true,
-    risk: { minBuild: 2400, allowedChipIds: [chip.chipId], ...rule },
+    risk: { ...kept, ...rule },
   })
 }
 
 const evidence = (options: Partial<CsvEvidenceOptions> = {}, from: VirtualHygonChip = chip) =>
   from.evidence({ reportData, eventLog: log, ...options })
-
-const evidenceDefects: readonly CsvEvidenceDefect[] = [
-  'pek-missing',
-  'report-cut-short',
-  'unknown-magic',
-  'unknown-flags',
-  'serial-number-with-path',
-  'other-serial-number',
-  'other-pek',
-  'signer-usage',
-  'signer-algorithm',
-  'report-changed',
-  'signed-by-cek',
-  'signed-with-default-user-id',
-  'signature-high-byte',
-  'signature-zero',
-  'rtmr0',
-]
-
-const certificateDefects: readonly HygonCertificateDefect[] = [
-  'hsk-usage',
-  'hsk-curve',
-  'hsk-user-id-empty',
-  'hsk-user-id-too-long',
-  'cek-usage',
-  'cek-algorithm',
-  'cek-curve',
-  'cek-user-id-too-long',
-  'pek-usage',
-  'pek-algorithm',
-  'pek-curve',
-  'pek-user-id-empty',
-  'hsk-signer-id',
-  'hsk-signature',
-  'cek-signer-id',
-  'cek-signature',
-  'cek-slot-usage',
-  'pek-signature',
-  'pek-slot-usage',
-]
 
 /** `csv` with every option that adds a check, and evidence with an event log. */
 export function csvSubject(): Subject {
@@ -91,8 +53,8 @@ export function csvSubject(): Subject {
   return {
     genuine,
     failures: [
-      ...evidenceDefects.map((defect) => scenario(defect, forged({ defect }))),
-      ...certificateDefects.map((defect) =>
+      ...csvEvidenceDefects.map((defect) => scenario(defect, forged({ defect }))),
+      ...hygonCertificateDefects.map((defect) =>
         scenario(defect, () => {
           const wrong = createVirtualHygonChip({ root, chipId: chip.chipId, keys: chip.keys, defect })
           return { verifier: verifier(wrong.hskCek), evidence: evidence({}, wrong) }

@@ -8,8 +8,8 @@ import {
   collateralDefects,
   createVirtualAzureTdxVm,
   type EnclaveEvidenceOptions,
-  type EventLogDefect,
   enclaveEvidence,
+  eventLogDefects,
   type QuoteDefect,
   quoteDefects,
   type TdEvidenceOptions,
@@ -40,7 +40,7 @@ const request = { now, expectedReportData: reportData, expectedInitDataDigest: i
 const instanceId = platform.pckFields.platform?.instanceId ?? new Uint8Array(16)
 
 /** Every rule, kept by this platform and its collateral, which is a day old. */
-const kept: IntelRiskRules = {
+const kept: Required<Omit<IntelRiskRules, 'flagOnly'>> = {
   refusedProducts: ['00606a000000'],
   acceptedTcbStatus: ['UpToDate'],
   minTcbDate: '2024-01-01',
@@ -161,26 +161,6 @@ export function tdxSubject(): Subject {
     ],
   }
 }
-
-/** Every way in which an event log can be wrong. */
-export const eventLogDefects: readonly EventLogDefect[] = [
-  'first-entry-type',
-  'specification-signature',
-  'unknown-event-type',
-  'no-digest',
-  'repeated-digest',
-  'cut-short',
-  'register-0',
-  'register-5',
-  'foreign-bank',
-  'event-added',
-  'event-removed',
-  'event-repeated',
-  'events-swapped',
-  'event-moved',
-  'digest-changed',
-  'early-terminator',
-]
 
 /** `sgx` with every option that adds a check. */
 export function sgxSubject(): Subject {

@@ -13,47 +13,53 @@ import {
 import { generateSm2Signer, type Sm2Signer } from './sm2-signer.ts'
 
 /** Ways in which the certificates of a chip can be wrong, each in this one way only: what is changed is signed again. */
-export type HygonCertificateDefect =
+export const hygonCertificateDefects = [
   // the form of HSK or CEK
-  | 'hsk-usage'
-  | 'hsk-curve'
-  | 'hsk-user-id-empty'
-  | 'hsk-user-id-too-long'
-  | 'cek-usage'
-  | 'cek-algorithm'
-  | 'cek-curve'
-  | 'cek-user-id-too-long'
+  'hsk-usage',
+  'hsk-curve',
+  'hsk-user-id-empty',
+  'hsk-user-id-too-long',
+  'cek-usage',
+  'cek-algorithm',
+  'cek-curve',
+  'cek-user-id-too-long',
   // the form of the PEK
-  | 'pek-usage'
-  | 'pek-algorithm'
-  | 'pek-curve'
-  | 'pek-user-id-empty'
+  'pek-usage',
+  'pek-algorithm',
+  'pek-curve',
+  'pek-user-id-empty',
   // the chain
-  | 'hsk-signer-id'
-  | 'hsk-signature'
-  | 'cek-signer-id'
-  | 'cek-signature'
-  | 'cek-slot-usage'
-  | 'pek-signature'
-  | 'pek-slot-usage'
+  'hsk-signer-id',
+  'hsk-signature',
+  'cek-signer-id',
+  'cek-signature',
+  'cek-slot-usage',
+  'pek-signature',
+  'pek-slot-usage',
+] as const
+
+export type HygonCertificateDefect = (typeof hygonCertificateDefects)[number]
 
 /** Ways in which a report or the evidence around it can be wrong, each in this one way only. */
-export type CsvEvidenceDefect =
-  | 'pek-missing'
-  | 'report-cut-short'
-  | 'unknown-magic'
-  | 'unknown-flags'
-  | 'serial-number-with-path'
-  | 'other-serial-number'
-  | 'other-pek'
-  | 'signer-usage'
-  | 'signer-algorithm'
-  | 'report-changed'
-  | 'signed-by-cek'
-  | 'signed-with-default-user-id'
-  | 'signature-high-byte'
-  | 'signature-zero'
-  | 'rtmr0'
+export const csvEvidenceDefects = [
+  'pek-missing',
+  'report-cut-short',
+  'unknown-magic',
+  'unknown-flags',
+  'serial-number-with-path',
+  'other-serial-number',
+  'other-pek',
+  'signer-usage',
+  'signer-algorithm',
+  'report-changed',
+  'signed-by-cek',
+  'signed-with-default-user-id',
+  'signature-high-byte',
+  'signature-zero',
+  'rtmr0',
+] as const
+
+export type CsvEvidenceDefect = (typeof csvEvidenceDefects)[number]
 
 export interface VirtualHygonChipOptions {
   /** 1 to 64 letters and digits. Default: VIRTUAL and random hexadecimal. */

@@ -14,26 +14,29 @@ import {
 const registerCount = 4
 
 /** Ways in which a log can be wrong; each is wrong in this one way only, and its registers stay those of the honest log. */
-export type EventLogDefect =
+export const eventLogDefects = [
   // the log cannot be read
-  | 'first-entry-type'
-  | 'specification-signature'
-  | 'unknown-event-type'
-  | 'no-digest'
-  | 'repeated-digest'
-  | 'cut-short'
+  'first-entry-type',
+  'specification-signature',
+  'unknown-event-type',
+  'no-digest',
+  'repeated-digest',
+  'cut-short',
   // an entry that no register binds
-  | 'register-0'
-  | 'register-5'
-  | 'foreign-bank'
+  'register-0',
+  'register-5',
+  'foreign-bank',
   // the entries are not what the registers measured
-  | 'event-added'
-  | 'event-removed'
-  | 'event-repeated'
-  | 'events-swapped'
-  | 'event-moved'
-  | 'digest-changed'
-  | 'early-terminator'
+  'event-added',
+  'event-removed',
+  'event-repeated',
+  'events-swapped',
+  'event-moved',
+  'digest-changed',
+  'early-terminator',
+] as const
+
+export type EventLogDefect = (typeof eventLogDefects)[number]
 
 export interface VirtualEventLogOptions {
   /** Banks that every event is measured into; the first is the TEE's. Default: SHA-384, the bank of TDX. */
