@@ -2,7 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { createGuest, type GuestError, getResourceWithPassport } from '@passport-kbs/guest-client'
 import { presets } from '@passport-kbs/policy'
 import { type JsonObject, type JsonValue, jsonObject } from '@passport-kbs/protocol'
-import { createVirtualIntel, tdEvidence } from '@passport-kbs/testing'
+import {
+  createVirtualAzureTdxVm,
+  createVirtualIntel,
+  enclaveEvidence,
+  tdEvidence,
+} from '@passport-kbs/testing'
 import {
   type FakeIntelTrustAuthority,
   makeSigningAuthorities,
@@ -27,13 +32,20 @@ const tdx = {
   evidence: async (reportData: Uint8Array) => tdEvidence(platform, { reportData }) as JsonValue,
 }
 
+const azure = createVirtualAzureTdxVm(platform)
+const otherGuests = {
+  sgx: (reportData: Uint8Array) => enclaveEvidence(platform, { reportData }) as JsonValue,
+  'az-tdx-vtpm': (reportData: Uint8Array) => azure.evidence({ reportData }),
+} as const
+
 /** Affirming tiers are not in Intel's tokens, so the resource policy reads what is. */
 const resourcePolicy = `package policy
 import rego.v1
 default allow := false
 allow if {
   input.iss == "${issuer}"
-  input.tdx.attester_tcb_status == "UpToDate"
+  some tee in ["tdx", "sgx"]
+  input[tee].attester_tcb_status == "UpToDate"
   some policy in input.policy_ids_matched
   policy.id == "${policyId}"
 }`
@@ -88,6 +100,16 @@ describe('evidence verified by Intel Trust Authority', () => {
       iss: issuer,
       tdx: { attester_runtime_data: { 'tee-pubkey': passport.teeKey.publicKey.jwk } },
     })
+    const released = await getResourceWithPassport({ kbsUrl: kbs2.url, ...passport, path })
+    expect(Buffer.from(released)).toEqual(secret)
+  })
+
+  it.each(['sgx', 'az-tdx-vtpm'] as const)('does the same for a guest of %s', async (tee) => {
+    const attester = {
+      tee,
+      evidence: async (reportData: Uint8Array) => otherGuests[tee](reportData),
+    }
+    const passport = await createGuest({ kbsUrl: kbs1.url, attester }).attestOnce()
     const released = await getResourceWithPassport({ kbsUrl: kbs2.url, ...passport, path })
     expect(Buffer.from(released)).toEqual(secret)
   })
