@@ -3,6 +3,7 @@ import {
   directorySecrets,
   mountSecrets,
   type OpenSecretBackend,
+  openAzureKeyVault,
   openVaultSecrets,
   type SecretBackend,
   type Storage,
@@ -30,5 +31,7 @@ async function openBackend(plugin: PluginConfig, storage: Storage): Promise<Open
       return { ...storedSecrets(storage.namespace('repository')), close: async () => {} }
     case 'Vault':
       return openVaultSecrets(plugin)
+    case 'AzureKeyVault':
+      return openAzureKeyVault(plugin)
   }
 }

@@ -97,6 +97,25 @@ describe('secrets in Vault', () => {
   })
 })
 
+describe('secrets in Azure Key Vault', () => {
+  it('are not written unless that is allowed, which Azure is not asked for', async () => {
+    const config = await configWith({
+      storage_backend_type: 'AzureKeyVault',
+      vault_uri: 'https://nowhere.vault.azure.net',
+      credential: 'managed-identity',
+    })
+    const secrets = await openSecrets(config, await openStorage({ type: 'Memory' }))
+    const kbs = await openTestKbs({ deps: { secrets: secrets?.backend } })
+    await expectProblem(
+      await kbs.request('POST', '/kbs/v0/resource/a/b/c', {}, 'x'),
+      400,
+      'PluginInternalError',
+    )
+    await expectProblem(await kbs.request('DELETE', '/kbs/v0/resource/a/b/c'), 400, 'PluginInternalError')
+    await secrets?.close()
+  })
+})
+
 describe('the guide to Azure Key Vault (docs/azure-key-vault.md)', () => {
   it('mounts with the configuration of step 5 what steps 3 and 4 put there, and follows a rotation', async () => {
     const guide = await readFile(new URL('../../../docs/azure-key-vault.md', import.meta.url), 'utf8')

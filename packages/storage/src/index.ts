@@ -14,6 +14,11 @@ export * from './key-value-store.ts'
 export { DEFAULT_MAX_SESSIONS, openSessionStore, type SessionStoreConfig } from './open-session-store.ts'
 export { openPlainStorage, openStorage } from './open-storage.ts'
 export { type PostgresConfig, postgresSectionSchema } from './postgres/postgres-config.ts'
+export {
+  type AzureKeyVaultConfig,
+  type AzureSeams,
+  openAzureKeyVault,
+} from './secrets/azure/azure-key-vault.ts'
 export { directorySecrets } from './secrets/directory-secrets.ts'
 export { mountSecrets, type SecretMount } from './secrets/mounted-secrets.ts'
 export * from './secrets/secret-backend.ts'

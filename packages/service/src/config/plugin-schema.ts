@@ -8,6 +8,8 @@ const backends: Readonly<Record<string, string>> = {
   vault: 'Vault',
 }
 
+const resourcePath = /^(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}(?:\/(?!$)|$)){3}$/
+
 /** A mounted directory stands in the place of all secrets of one repository and type. */
 const mount = z.strictObject({
   prefix: z
@@ -104,6 +106,61 @@ const vault = z
     context.addIssue({ code: 'custom', path: ['token'], message, input: undefined })
   })
 
+const azureKeyVault = z.strictObject({
+  name,
+  storage_backend_type: z
+    .literal('AzureKeyVault')
+    .describe('Ours: secrets are in Azure Key Vault, read by its own API.'),
+  vault_uri: z
+    .string()
+    .regex(/^https:\/\/[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\/?$/, 'must be https://<name>.vault.azure.net')
+    .describe('Ours: address, e.g. `https://my-vault.vault.azure.net`.'),
+  credential: z
+    .enum(['workload-identity', 'managed-identity', 'environment'])
+    .default('workload-identity')
+    .describe('Ours: how this process proves to Microsoft Entra who it is.'),
+  client_id: z
+    .uuid()
+    .optional()
+    .describe('Ours: client id of the identity; default: env `AZURE_CLIENT_ID`, or the one of the machine.'),
+  names: z
+    .array(
+      z.strictObject({
+        path: z
+          .string()
+          .regex(resourcePath, 'must be "<repository>/<type>/<tag>"')
+          .describe('Ours: the resource.'),
+        secret: z
+          .string()
+          .regex(/^[0-9A-Za-z-]{1,127}$/, 'must be letters, digits and "-"')
+          .describe('Ours: its name in Key Vault.'),
+      }),
+    )
+    .max(10_000)
+    .default([])
+    .describe('Ours: resources whose name in Key Vault is not `<repository>--<type>--<tag>`.'),
+  allow_write: z.boolean().default(false).describe('Ours: whether administrators may write and delete.'),
+  cache_ms: z
+    .int()
+    .min(0)
+    .max(86_400_000)
+    .default(60_000)
+    .describe('Ours: how long a secret that was read is served without asking again; 0: not at all.'),
+  stale_ms: z
+    .int()
+    .min(0)
+    .max(86_400_000)
+    .default(0)
+    .describe('Ours: how much longer while Key Vault is down; 0: not at all.'),
+  timeout_ms: z
+    .int()
+    .min(10)
+    .max(60_000)
+    .default(5_000)
+    .describe('Ours: time in which Key Vault must answer.'),
+  mounts,
+})
+
 /** Plain HTTP is for an agent of Vault beside this process. */
 function isServerAddress(text: string): boolean {
   const url = URL.parse(text)
@@ -129,5 +186,7 @@ function spelled(plugin: unknown): unknown {
 
 export const pluginSchema = z.preprocess(
   spelled,
-  z.discriminatedUnion('name', [z.discriminatedUnion('storage_backend_type', [kvStorage, vault])]),
+  z.discriminatedUnion('name', [
+    z.discriminatedUnion('storage_backend_type', [kvStorage, vault, azureKeyVault]),
+  ]),
 )

@@ -37,7 +37,7 @@ export const unavailableChoices: readonly UnavailableChoice[] = [
   {
     path: 'plugins.*.storage_backend_type',
     values: ['Aliyun', 'aliyun', 'Aws', 'aws', 'Gcp', 'gcp'],
-    remedy: 'Use "KvStorage" or "Vault"',
+    remedy: 'Use "KvStorage", "Vault" or "AzureKeyVault"',
     governsTable: true,
     withoutEffectIn: ['kbs-attest', 'attestation-service'],
   },

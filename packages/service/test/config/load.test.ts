@@ -579,3 +579,33 @@ describe('secrets in Vault', () => {
     expect(problem?.problem).not.toContain('u:p')
   })
 })
+
+describe('secrets in Azure Key Vault', () => {
+  const azure = (keys: string) =>
+    `${minimal}[[plugins]]\nname = "resource"\nstorage_backend_type = "AzureKeyVault"\n${keys}\n`
+  const uri = 'vault_uri = "https://my-vault.vault.azure.net"\n'
+
+  it('are read only, cached for a minute, and by workload identity, unless told otherwise', () => {
+    expect(parse(azure(uri)).plugins[0]).toMatchObject({
+      credential: 'workload-identity',
+      allowWrite: false,
+      cacheMs: 60_000,
+      staleMs: 0,
+      names: [],
+    })
+    const names = 'names = [{ path = "default/db/password", secret = "db-password" }]'
+    expect(parse(azure(uri + names)).plugins).toHaveLength(1)
+  })
+
+  it.each([
+    ['', 'vault_uri'],
+    ['vault_uri = "http://my-vault.vault.azure.net"', 'vault_uri'],
+    ['vault_uri = "https://my-vault.vault.azure.net/secrets"', 'vault_uri'],
+    [`${uri}credential = "cli"`, 'credential'],
+    [`${uri}names = [{ path = "a/b", secret = "c" }]`, 'names[0].path'],
+    [`${uri}names = [{ path = "a/b/", secret = "c" }]`, 'names[0].path'],
+    [`${uri}names = [{ path = "a/b/c", secret = "c_d" }]`, 'names[0].secret'],
+  ])('are refused with %j', (keys, key) => {
+    expect(problemsOf(azure(keys))[0]?.path).toBe(`plugins[0].${key}`)
+  })
+})

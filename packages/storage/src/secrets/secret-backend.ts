@@ -1,3 +1,5 @@
+import { StorageUnavailable } from '../key-value-store.ts'
+
 /**
  * Where secrets are, by `<repository>/<type>/<tag>` (spec 01 §5.1, §5.2). A back end that cannot answer throws
  * `StorageUnavailable`; it never takes "I do not know" for "there is none".
@@ -36,3 +38,6 @@ export class InvalidSecretVersion extends Error {
     super('the version is not one that this back end could have')
   }
 }
+
+/** The back end is there and refuses us: no outage, so nothing that was read before may stand in for it. */
+export class SecretAccessRefused extends StorageUnavailable {}
