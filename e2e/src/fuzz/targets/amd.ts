@@ -2,10 +2,13 @@
 import { JsonSyntaxError, parseJson } from '@passport-kbs/protocol'
 import { createAzureSnpVtpmVerifier, createSnpVerifier, EvidenceRejected } from '@passport-kbs/tee-evidence'
 import {
+  type AzureSnpDefectName,
+  azureSnpDefects,
   createVirtualAzureSnpVm,
   createVirtualSnpMachine,
   type SnpDefectName,
   snpDefects,
+  vtpmDefects,
 } from '@passport-kbs/testing'
 import type { FuzzTarget } from '../target.ts'
 import { jsonSeeds, vectorSeeds } from './seeds.ts'
@@ -39,6 +42,7 @@ export const snp: FuzzTarget = {
 }
 
 const vm = createVirtualAzureSnpVm({ generation: 'Genoa', now })
+const azureDefectNames = Object.keys({ ...azureSnpDefects, ...vtpmDefects }) as AzureSnpDefectName[]
 const azureVerifier = createAzureSnpVtpmVerifier({ roots: vm.roots })
 
 export const azSnpVtpm: FuzzTarget = {
@@ -46,6 +50,7 @@ export const azSnpVtpm: FuzzTarget = {
   rejections: [JsonSyntaxError, EvidenceRejected],
   seeds: () => [
     ...jsonSeeds(([0, 1, 2] as const).map((version) => vm.evidence({ reportData, initDataDigest, version }))),
+    ...jsonSeeds(azureDefectNames.map((defect) => vm.evidence({ reportData, initDataDigest, defect }))),
     ...vectorSeeds('az-snp-vtpm', /^evidence-(genoa|v1)\.json$/),
   ],
   run: (input) => azureVerifier.verify(parseJson(input), request),

@@ -11,6 +11,8 @@ import {
   type Verifier,
 } from '@passport-kbs/tee-evidence'
 import {
+  type AzureTdxDefectName,
+  azureTdxDefects,
   createVirtualAzureTdxVm,
   createVirtualIntel,
   enclaveEvidence,
@@ -18,21 +20,26 @@ import {
   quoteDefects,
   tdEvidence,
   virtualEventLog,
+  vtpmDefects,
 } from '@passport-kbs/testing'
 import type { FuzzTarget } from '../target.ts'
 import { jsonSeeds, vectorSeeds } from './seeds.ts'
 
 const now = new Date('2026-01-15T12:00:00Z')
 const reportData = new Uint8Array(48).fill(7)
-const initDataDigest = new Uint8Array(48).fill(9)
 const request = { now, expectedReportData: reportData }
-const withInitData = { ...request, expectedInitDataDigest: initDataDigest }
+/** SHA-384, and SHA-256 where a vTPM binds it. */
+const initDataDigest = new Uint8Array(48).fill(9)
+const vtpmInitDataDigest = initDataDigest.subarray(0, 32)
 const intel = createVirtualIntel(now)
 const root = intelRoot(intel.rootCertificate)
 const platform = intel.platform()
 const dcap = (tee: 'tdx' | 'sgx') =>
   createDcap({ root, collateral: fixedCollateral(intel.collateral({ tee })) })
 
+const vtpmDefectNames = Object.keys({ ...azureTdxDefects, ...vtpmDefects }) as AzureTdxDefectName[]
+
+/** The same evidence with and without a request for init data. */
 function bothLengths(evidence: object): string[] {
   const text = JSON.stringify(evidence)
   return [text, `${text} `]
@@ -42,7 +49,13 @@ function defectsOf(tee: 'tdx' | 'sgx'): QuoteDefect[] {
   return quoteDefects.filter(({ of = tee }) => of === tee).map(({ name }) => name)
 }
 
-function target(name: string, verifier: Verifier, seeds: () => Uint8Array[]): FuzzTarget {
+function target(
+  name: string,
+  verifier: Verifier,
+  seeds: () => Uint8Array[],
+  expectedInitDataDigest = initDataDigest,
+): FuzzTarget {
+  const withInitData = { ...request, expectedInitDataDigest }
   return {
     name,
     rejections: [JsonSyntaxError, EvidenceRejected],
@@ -83,9 +96,16 @@ export const azTdxVtpm: FuzzTarget = target(
     const vm = createVirtualAzureTdxVm(platform)
     return [
       ...jsonSeeds(
-        ([0, 1, 2] as const).flatMap((version) => bothLengths(vm.evidence({ reportData, version }))),
+        ([0, 1, 2] as const).flatMap((version) =>
+          bothLengths(vm.evidence({ reportData, version, initDataDigest: vtpmInitDataDigest })),
+        ),
       ),
+      ...jsonSeeds([
+        ...vtpmDefectNames.map((defect) => vm.evidence({ reportData, defect })),
+        ...defectsOf('tdx').map((quoteDefect) => vm.evidence({ reportData, quoteDefect })),
+      ]),
       ...vectorSeeds('az-tdx-vtpm', /^evidence-.*\.json$/),
     ]
   },
+  vtpmInitDataDigest,
 )

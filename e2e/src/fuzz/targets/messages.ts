@@ -95,8 +95,10 @@ export const messages: FuzzTarget = {
     ]),
   run(input) {
     const body = parseJson(input)
-    readWithAll([MessageError], ...messageReaders.map((read) => () => read(body)))
-    parseSamplePayload(Buffer.from(input).toString())
+    const payload = Buffer.from(input).toString()
+    readWithAll([MessageError], ...messageReaders.map((read) => () => read(body)), () =>
+      parseSamplePayload(payload),
+    )
   },
 }
 

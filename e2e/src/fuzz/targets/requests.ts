@@ -1,5 +1,12 @@
 /** What comes with a request besides its body, and what relying parties send to the attestation service. */
-import { isJsonObject, JsonSyntaxError, KbsProblem, parseJson } from '@passport-kbs/protocol'
+import {
+  isJsonObject,
+  JsonSyntaxError,
+  jsonObject,
+  KbsProblem,
+  parseJson,
+  runtimeDataDigest,
+} from '@passport-kbs/protocol'
 import { createProxyTrust, rawRequestPath, requestPath } from '@passport-kbs/service'
 import { createSampleVerifier, EvidenceRejected } from '@passport-kbs/tee-evidence'
 import { sampleEvidence } from '@passport-kbs/testing'
@@ -40,25 +47,27 @@ export const request: FuzzTarget = {
 }
 
 const now = new Date('2026-01-15T12:00:00Z')
-const enabled = { verifiers: new Map([['sample' as const, createSampleVerifier()]]), development: true }
+const enabled = {
+  verifiers: new Map([['sample' as const, createSampleVerifier({ enabled: true })]]),
+  development: true,
+}
 const base64Url = (text: string) => Buffer.from(text).toString('base64url')
 
 export const evaluation: FuzzTarget = {
   name: 'evaluation',
   rejections: [JsonSyntaxError, KbsProblem, EvidenceRejected],
   seeds: () => {
-    const evidence = base64Url(JSON.stringify(sampleEvidence(new Uint8Array(48))))
+    const raw = Buffer.alloc(64, 3)
+    const structured = jsonObject({ nonce: 'a', n: [1, 2.5, -0, 1000] })
+    const digest = runtimeDataDigest(structured, 'sha512')
+    const evidence = (bytes: Uint8Array) => base64Url(JSON.stringify(sampleEvidence(bytes)))
     return jsonSeeds([
+      { tee: 'sample', evidence: evidence(raw), rawRuntimeData: raw.toString('base64url') },
+      { tee: 'sample', evidence: evidence(raw), initDataDigest: base64Url('0'.repeat(32)) },
       {
         tee: 'sample',
-        evidence,
-        rawRuntimeData: base64Url('report data'),
-        initDataDigest: base64Url('0'.repeat(32)),
-      },
-      {
-        tee: 'sample',
-        evidence,
-        structuredRuntimeData: { nonce: 'a', n: [1, 2.5, -0, 1e3] },
+        evidence: evidence(digest),
+        structuredRuntimeData: structured,
         hashAlgorithm: 'sha512',
         initDataToml: 'version = "0.1.0"\nalgorithm = "sha256"\n[data]\n"a" = "b"',
       },
