@@ -14,6 +14,7 @@ import {
 } from './attestation-service.ts'
 import { type DefaultPolicyState, installDefaultPolicies } from './default-policies.ts'
 import { assertPolicyId, createPolicyStore } from './policy-store.ts'
+import type { ReferenceValueTrust } from './reference-values/trusted-keys.ts'
 import { createReferenceValues } from './reference-values.ts'
 import { appraiseAttesters } from './submods.ts'
 import { type MintedToken, openTokenBroker, type TokenBrokerOptions } from './token-broker.ts'
@@ -27,6 +28,8 @@ export interface AttestationServiceOptions {
   readonly storage: Storage
   /** Reference values, where they are elsewhere. */
   readonly referenceValueStorage?: Storage | undefined
+  /** Who may sign reference values. Default: nobody, and they need not be signed. */
+  readonly referenceValueTrust?: ReferenceValueTrust | undefined
   readonly broker?: TokenBrokerOptions | undefined
   /** `sample` and `sampledevice` are verified in `development` only, and every token minted there says so. */
   readonly profile: 'production' | 'development'
@@ -96,7 +99,10 @@ export async function createAttestationService(
     history: createVersionHistory(storage.namespace(historyNamespace), { owner: 'attestation' }),
     ...(options.onPolicyLoaded ? { onLoaded: options.onPolicyLoaded } : {}),
   })
-  const referenceValues = createReferenceValues(referenceValueStorage.namespace(referenceValueNamespace))
+  const referenceValues = createReferenceValues(
+    referenceValueStorage.namespace(referenceValueNamespace),
+    options.referenceValueTrust,
+  )
   const defaultPolicies = installOnce(policyStore, onNotice)
   await defaultPolicies().catch((cause) => onNotice('the default policies could not be installed yet', cause))
   const enabled: EnabledVerifiers = { verifiers: options.verifiers, development }

@@ -4,14 +4,13 @@ import {
   isJsonObject,
   type JsonValue,
   jsonObject,
-  MessageError,
   parseJson,
-  parseReferenceValueMessage,
-  parseSamplePayload,
   stringifyJson,
 } from '@passport-kbs/protocol'
 import type { KeyValueStore } from '@passport-kbs/storage'
 import { ReferenceValueError } from './attestation-service.ts'
+import { readReferenceValueMessage } from './reference-values/message.ts'
+import type { ReferenceValueTrust } from './reference-values/trusted-keys.ts'
 
 /** Reference values by name (spec 02 §6). */
 export interface ReferenceValues {
@@ -40,7 +39,10 @@ const validityMonths = 12
  * Keeps reference values in a store, in the records that Trustee writes. A value counts until its expiration, and
  * never after it, which Trustee does not look at (spec 02 W-3).
  */
-export function createReferenceValues(store: KeyValueStore): ReferenceValues {
+export function createReferenceValues(
+  store: KeyValueStore,
+  trust: ReferenceValueTrust = { keys: [], requireSigned: false },
+): ReferenceValues {
   let lastRegistration: Promise<unknown> = Promise.resolve()
 
   const queryMany = async (names: readonly string[], now: Date) => {
@@ -56,7 +58,7 @@ export function createReferenceValues(store: KeyValueStore): ReferenceValues {
   }
 
   const register = async (envelope: JsonValue, now: Date) => {
-    const values = readEnvelope(envelope, now)
+    const values = readEnvelope(envelope, now, trust)
     const records = values.map((value) => [storageKeyOf(value.name), writeRecord(value)] as const)
     // one after the other, so that what one takes back is never what another has just written
     const registration = lastRegistration.then(() => writeAll(store, records))
@@ -90,33 +92,18 @@ export function storageKeyOf(name: string): string {
 }
 
 /** @throws ReferenceValueError unless every part of the message can be taken. */
-function readEnvelope(envelope: JsonValue, now: Date): readonly ReferenceValue[] {
-  const { type, payload } = readMessage(() => parseReferenceValueMessage(envelope))
-  if (type === 'swid' || type === 'corim') {
-    throw new ReferenceValueError(
-      `messages of type ${type} are not supported by this version; send the values as type sample`,
-    )
-  }
-  if (type !== 'sample')
-    throw new ReferenceValueError('the type of the message is unknown; supported is sample')
-  const expiration = isJsonObject(envelope) ? envelope.expiration : undefined
-  const until = expiration === undefined ? addMonths(now, validityMonths) : readExpiration(expiration)
+function readEnvelope(envelope: JsonValue, now: Date, trust: ReferenceValueTrust): readonly ReferenceValue[] {
+  const { values, expiration, notBefore, notAfter } = readReferenceValueMessage(envelope, trust)
+  if (notBefore !== undefined && notBefore > now)
+    throw new ReferenceValueError('the values are not valid yet')
+  const asked = expiration === undefined ? addMonths(now, validityMonths) : readExpiration(expiration)
+  const until = notAfter !== undefined && notAfter < asked ? notAfter : asked
   if (until <= now) throw new ReferenceValueError('the expiration is not in the future')
-  const entries = Object.entries(readMessage(() => parseSamplePayload(payload)))
-  if (entries.length === 0) throw new ReferenceValueError('the payload has no reference value')
-  if (entries.length > maxNames)
+  if (values.size === 0) throw new ReferenceValueError('the payload has no reference value')
+  if (values.size > maxNames)
     throw new ReferenceValueError(`the payload has more than ${maxNames} reference values`)
-  for (const [name, value] of entries) assertReferenceValue(name, value)
-  return entries.map(([name, value]) => ({ name, value, expiration: until }))
-}
-
-function readMessage<T>(read: () => T): T {
-  try {
-    return read()
-  } catch (cause) {
-    if (!(cause instanceof MessageError)) throw cause
-    throw new ReferenceValueError(`reference value message: ${cause.message}`, { cause })
-  }
+  for (const [name, value] of values) assertReferenceValue(name, value)
+  return [...values].map(([name, value]) => ({ name, value, expiration: until }))
 }
 
 function assertReferenceValue(name: string, value: JsonValue): void {

@@ -97,12 +97,6 @@ describe('expiration (spec 02 W-3)', () => {
 })
 
 describe('a message (spec 02 §6.1)', () => {
-  it.each(['swid', 'corim'])('of type %s is refused with the way out', async (type) => {
-    await expect(values.register(envelope({ a: 1 }, { type }), now)).rejects.toThrow(
-      'send the values as type sample',
-    )
-  })
-
   it.each<[string, JsonValue]>([
     ['of another version', envelope({ a: 1 }, { version: '0.2.0' })],
     ['of an unknown type', envelope({ a: 1 }, { type: 'Sample' })],
