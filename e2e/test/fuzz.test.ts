@@ -54,7 +54,7 @@ describe('the fuzzer', () => {
   ])(
     'finds a reader that is %s, and keeps the input',
     async (name, exportName, title) => {
-      const [result] = await fuzz([planted(name, exportName)], 10, 6000)
+      const [result] = await fuzz([planted(name, exportName)], 30, exportName === 'endless' ? 6000 : 60_000)
       const [finding] = result?.findings ?? []
       expect(finding?.title).toMatch(title)
       expect(existsSync(finding?.file ?? '')).toBe(true)
