@@ -13,6 +13,7 @@ import {
 } from '@passport-kbs/service'
 import { openStorage } from '@passport-kbs/storage'
 import { openIntelTrustAuthority } from './intel-trust-authority.ts'
+import { openReferenceValueTrust } from './reference-value-trust.ts'
 import { openRemoteAttestation } from './remote-attestation.ts'
 import { openVerifiers } from './verifiers.ts'
 
@@ -46,6 +47,7 @@ export async function openBuiltInAttestation(
     verifiers: open.verifiers,
     storage: policies,
     referenceValueStorage: referenceValues,
+    referenceValueTrust: await openReferenceValueTrust(settings.rvpsConfig),
     broker: { ...settings.attestationTokenBroker, signer: signerOptions(config, settings) },
     profile: config.profile,
     onPolicyLoaded: (policyId, policySha384) =>

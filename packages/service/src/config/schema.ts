@@ -476,12 +476,27 @@ const tokenBrokerSchema = z.strictObject({
     .describe('Signing key. Absent: a key is made, and kept in `state_dir` if there is one.'),
 })
 
-const rvpsSchema = z.strictObject({
-  type: z.literal('BuiltIn').default('BuiltIn').describe('Reference values are kept by this process.'),
-  storage_type: storageType()
-    .optional()
-    .describe('Where reference values are kept; default as `storage_backend`.'),
-})
+const rvpsSchema = z
+  .strictObject({
+    type: z.literal('BuiltIn').default('BuiltIn').describe('Reference values are kept by this process.'),
+    storage_type: storageType()
+      .optional()
+      .describe('Where reference values are kept; default as `storage_backend`.'),
+    trusted_keys: z
+      .array(filePath())
+      .max(32)
+      .default([])
+      .describe(
+        'Ours: PEM files with the public keys (P-256, P-384, Ed25519) that may sign reference values.',
+      ),
+    require_signed: z
+      .boolean()
+      .default(false)
+      .describe('Ours: refuse reference values that none of `trusted_keys` has signed.'),
+  })
+  .refine((rvps) => !rvps.require_signed || rvps.trusted_keys.length > 0, {
+    message: 'require_signed needs trusted_keys',
+  })
 
 const sessionLifetime = () => z.int().min(1).max(1_440).default(5).describe('Session lifetime, in minutes.')
 

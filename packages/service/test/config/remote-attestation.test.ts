@@ -1,6 +1,6 @@
 import { parse as parseToml } from 'smol-toml'
 import { describe, expect, it } from 'vitest'
-import { ConfigError, type Program, parseConfig } from '../../src/index.ts'
+import { builtInAttestation, ConfigError, type Program, parseConfig } from '../../src/index.ts'
 
 const plain = '[http_server]\ninsecure_http = true\n'
 const remote = (settings: string) => `${plain}[attestation_service]\ntype = "coco_as_grpc"\n${settings}`
@@ -114,5 +114,18 @@ describe('attestation_api', () => {
 
   it('is pointed out where it has no effect', () => {
     expect(parse(api(withToken)).warnings.join('\n')).toMatch(/attestation_api has no effect/)
+  })
+})
+
+describe('signed reference values', () => {
+  const rvps = (settings: string) => `${plain}[attestation_service.rvps_config]\n${settings}`
+
+  it('are not asked for unless the configuration says so, which needs keys', () => {
+    expect(builtInAttestation(parse(plain)).rvpsConfig).toMatchObject({
+      trustedKeys: [],
+      requireSigned: false,
+    })
+    expect(pathsOf(rvps('require_signed = true\n'))).toEqual(['attestation_service.rvps_config'])
+    expect(pathsOf(rvps('require_signed = true\ntrusted_keys = ["key.pem"]\n'))).toEqual([])
   })
 })
