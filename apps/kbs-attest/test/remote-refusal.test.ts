@@ -16,6 +16,7 @@ async function openKbs(error: Error) {
     ...deps.attestation,
     evaluate: fail,
     setPolicy: fail,
+    getPolicy: fail,
     registerReferenceValues: fail,
     jwks: () => ({ keys: [] }),
   }
@@ -43,6 +44,12 @@ describe('an attestation service elsewhere', () => {
       'AttestationError',
       /17 is not 18/,
     )
+  })
+
+  it('that shows no policies: 400 instead of an empty history', async () => {
+    const kbs = await openKbs(secretive)
+    const answer = await kbs.get('/kbs/v0/attestation-policy/default_cpu')
+    await expectProblem(answer, 400, 'AttestationError', /17 is not 18/)
   })
 
   it('that refuses reference values: 400, with its text', async () => {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { AttestationRefused, InvalidPolicyId } from '@passport-kbs/attestation-service'
+import { InvalidPolicyId } from '@passport-kbs/attestation-service'
 import { PolicyCompileError } from '@passport-kbs/policy'
 import {
   JsonSyntaxError,
@@ -27,11 +27,7 @@ export function attestationPolicyRoute(deps: AttestDeps): KbsRoute {
       try {
         await deps.attestation.setPolicy(policyId, policy, admin.subject)
       } catch (cause) {
-        if (
-          cause instanceof PolicyCompileError ||
-          cause instanceof InvalidPolicyId ||
-          cause instanceof AttestationRefused
-        )
+        if (cause instanceof PolicyCompileError || cause instanceof InvalidPolicyId)
           throw problems.attestationPolicyRefused(cause.message, cause)
         throw attestationProblem(cause)
       }
