@@ -4,6 +4,7 @@ import { connect as connectPlain } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { makeServerIdentity, type TestIdentity } from '@passport-kbs/testing/tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   createHttpServer,
@@ -12,7 +13,6 @@ import {
   mountKbsRoutes,
   TlsError,
 } from '../../src/index.ts'
-import { makeServerIdentity, type TestIdentity } from '@passport-kbs/testing/tls'
 import { httpServerConfig, recordingLogger } from '../fixtures.ts'
 import { exchange, type RawAnswer } from './raw-http.ts'
 

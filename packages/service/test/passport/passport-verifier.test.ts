@@ -1,5 +1,6 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
+import { KeyUsageFlags, makeCertificate, type TestIdentity } from '@passport-kbs/testing/tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   createPassportVerifier,
@@ -8,7 +9,6 @@ import {
   type PassportRejectionCode,
   type PassportVerifier,
 } from '../../src/index.ts'
-import { KeyUsageFlags, makeCertificate, type TestIdentity } from '@passport-kbs/testing/tls'
 import { configOf, recordingLogger } from '../fixtures.ts'
 import { startDocumentServer } from '../https-server.ts'
 import { epoch, keySetOf, makeSigner, type Signer, signToken, temporaryFile } from '../tokens.ts'
