@@ -1,3 +1,4 @@
+import { connect as connectHttp2 } from 'node:http2'
 import { ChannelCredentials, status } from '@grpc/grpc-js'
 import { makeCertificate, makeServerIdentity, type TestIdentity } from '@passport-kbs/testing/tls'
 import { Agent, fetch as undiciFetch } from 'undici'
@@ -225,6 +226,26 @@ describe('what the configuration says of strangers', () => {
     const kbs = connect(closed.grpc)
     expect(await outcome(calls.evaluate(kbs))).toBe('UNAUTHENTICATED')
     kbs.client.close()
+    await closed.close()
+  })
+
+  it('a stranger is refused before the message is read', async () => {
+    const closed = await withAnonymous([])
+    const session = connectHttp2(`http://${closed.grpc}`)
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/attestation.AttestationService/AttestationEvaluate',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    })
+    // announces a message of a mebibyte and sends nothing of it
+    stream.write(Buffer.from('0000100000', 'hex'))
+    const fields = await new Promise<Record<string, unknown>>((resolve) => {
+      stream.on('response', (headers) => 'grpc-status' in headers && resolve(headers))
+      stream.on('trailers', resolve)
+    })
+    expect(Number(fields['grpc-status'])).toBe(status.UNAUTHENTICATED)
+    session.destroy()
     await closed.close()
   })
 

@@ -8,8 +8,9 @@ import {
 } from '@passport-kbs/attestation-service/remote'
 import { createConnectionServer, type HttpServerConfig } from '@passport-kbs/service'
 import type { ApiDeps } from '../deps.ts'
+import { authorization } from './authorization.ts'
 import { createHealthService } from './health.ts'
-import { attestationMethods, referenceValueMethods } from './services.ts'
+import { attestationMethods, methodScopes, referenceValueMethods } from './services.ts'
 import { createCallSlots } from './unary.ts'
 
 /** The gRPC services, listening. */
@@ -43,6 +44,7 @@ export async function openGrpcServer(
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.enable_channelz': 0,
+    interceptors: [authorization(deps, methodScopes)],
   })
   const slots = createCallSlots(httpServer.maxConcurrentRequests)
   const health = createHealthService({ probe: () => deps.attestation.ping(), logger: deps.logger })

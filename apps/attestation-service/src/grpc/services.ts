@@ -1,15 +1,17 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js'
-import type {
-  AttestationRequest,
-  AttestationResponse,
-  ChallengeRequest,
-  ChallengeResponse,
-  IndividualAttestationRequest,
-  ReferenceValueQueryRequest,
-  ReferenceValueQueryResponse,
-  ReferenceValueRegisterRequest,
-  SetPolicyRequest,
+import {
+  type AttestationRequest,
+  type AttestationResponse,
+  type ChallengeRequest,
+  type ChallengeResponse,
+  type IndividualAttestationRequest,
+  type ReferenceValueQueryRequest,
+  type ReferenceValueQueryResponse,
+  type ReferenceValueRegisterRequest,
+  type SetPolicyRequest,
+  serviceNames,
 } from '@passport-kbs/attestation-service/remote'
+import type { Scope } from '../callers.ts'
 import type { ApiDeps } from '../deps.ts'
 import { type IndividualRequest, parseJsonMember } from '../evaluation-request.ts'
 import { type CallSlots, unary } from './unary.ts'
@@ -18,26 +20,27 @@ import { type CallSlots, unary } from './unary.ts'
 export function attestationMethods(deps: ApiDeps, slots: CallSlots): UntypedServiceImplementation {
   const { operations } = deps
   return {
-    AttestationEvaluate: unary<AttestationRequest, AttestationResponse>(deps, slots, {
-      scope: 'attest',
-      handle: async (request, call) => ({
+    AttestationEvaluate: unary<AttestationRequest, AttestationResponse>(
+      deps,
+      slots,
+      async (request, call) => ({
         attestation_token: await operations.evaluate(call, {
           requests: request.verification_requests.map(individualRequest),
           policyIds: request.policy_ids,
         }),
       }),
-    }),
-    SetAttestationPolicy: unary<SetPolicyRequest, object>(deps, slots, {
-      scope: 'administer',
-      handle: async ({ policy_id = '', policy = '' }, call) => {
+    ),
+    SetAttestationPolicy: unary<SetPolicyRequest, object>(
+      deps,
+      slots,
+      async ({ policy_id = '', policy = '' }, call) => {
         await operations.setPolicy(call, policy_id, policy)
         return {}
       },
-    }),
-    GetAttestationChallenge: unary<ChallengeRequest, ChallengeResponse>(deps, slots, {
-      scope: 'attest',
-      handle: async ({ inner }) => ({ attestation_challenge: operations.challenge(inner) }),
-    }),
+    ),
+    GetAttestationChallenge: unary<ChallengeRequest, ChallengeResponse>(deps, slots, async ({ inner }) => ({
+      attestation_challenge: operations.challenge(inner),
+    })),
   }
 }
 
@@ -45,22 +48,33 @@ export function attestationMethods(deps: ApiDeps, slots: CallSlots): UntypedServ
 export function referenceValueMethods(deps: ApiDeps, slots: CallSlots): UntypedServiceImplementation {
   const { operations } = deps
   return {
-    QueryReferenceValue: unary<ReferenceValueQueryRequest, ReferenceValueQueryResponse>(deps, slots, {
-      scope: 'administer',
-      handle: async ({ reference_value_id = '' }, call) => {
+    QueryReferenceValue: unary<ReferenceValueQueryRequest, ReferenceValueQueryResponse>(
+      deps,
+      slots,
+      async ({ reference_value_id = '' }, call) => {
         const text = await operations.queryReferenceValue(call, reference_value_id)
         return text === undefined ? {} : { reference_value_results: text }
       },
-    }),
-    RegisterReferenceValue: unary<ReferenceValueRegisterRequest, object>(deps, slots, {
-      scope: 'administer',
-      handle: async ({ message = '' }, call) => {
+    ),
+    RegisterReferenceValue: unary<ReferenceValueRegisterRequest, object>(
+      deps,
+      slots,
+      async ({ message = '' }, call) => {
         await operations.registerReferenceValues(call, message)
         return {}
       },
-    }),
+    ),
   }
 }
+
+/** What a caller of each method must be allowed, by path. */
+export const methodScopes: ReadonlyMap<string, Scope> = new Map([
+  [`/${serviceNames.attestation}/AttestationEvaluate`, 'attest'],
+  [`/${serviceNames.attestation}/GetAttestationChallenge`, 'attest'],
+  [`/${serviceNames.attestation}/SetAttestationPolicy`, 'administer'],
+  [`/${serviceNames.referenceValues}/QueryReferenceValue`, 'administer'],
+  [`/${serviceNames.referenceValues}/RegisterReferenceValue`, 'administer'],
+])
 
 /** In proto3 an empty algorithm is one that was not sent. */
 function individualRequest(request: IndividualAttestationRequest, index: number): IndividualRequest {

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { handleUnaryCall, Metadata, ServerUnaryCall } from '@grpc/grpc-js'
+import type { handleUnaryCall, Metadata } from '@grpc/grpc-js'
 import { trailerNames } from '@passport-kbs/attestation-service/remote'
 import { KbsProblem } from '@passport-kbs/protocol'
-import type { Caller, Credentials, Scope } from '../callers.ts'
+import type { Caller } from '../callers.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { Call } from '../operations.ts'
 import { problemOfFailure } from '../problems.ts'
+import { callerOf } from './authorization.ts'
 import { callStatus } from './status.ts'
 
 /** Calls in work at once, over all methods. */
@@ -31,23 +32,20 @@ export function createCallSlots(limit: number): CallSlots {
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-/** Makes a method: who calls is known before anything is done, and every failure has a code and a request id. */
+/** Makes a method for callers that are known already: every failure has a code and a request id. */
 export function unary<Request, Response>(
-  { callers, logger }: Pick<ApiDeps, 'callers' | 'logger'>,
+  { logger }: Pick<ApiDeps, 'logger'>,
   slots: CallSlots,
-  method: {
-    readonly scope: Scope
-    readonly handle: (request: Request, call: Call) => Promise<Response>
-  },
+  handle: (request: Request, call: Call) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (grpcCall, callback) => {
     let requestId: string = randomUUID()
     const work = async () => {
       if (!slots.take()) throw busy()
       try {
-        const caller = await callers.authorize(credentialsOf(grpcCall), method.scope)
+        const caller = callerOf(grpcCall.metadata)
         requestId = requestIdOf(caller, grpcCall.metadata) ?? requestId
-        return await method.handle(grpcCall.request, { caller, requestId })
+        return await handle(grpcCall.request, { caller, requestId })
       } finally {
         slots.release()
       }
@@ -77,15 +75,6 @@ function busy(): KbsProblem {
     title: 'Busy',
     detail: 'too many calls in work, try again later',
   })
-}
-
-function credentialsOf(call: ServerUnaryCall<unknown, unknown>): Credentials {
-  const [authorization] = call.metadata.get('authorization')
-  return {
-    authorization: typeof authorization === 'string' ? authorization : undefined,
-    // there only for a certificate of the configured CA
-    certificate: call.getAuthContext().sslPeerCertificate?.raw,
-  }
 }
 
 /** A client that is known may name the request, so that its log and ours tell of the same. */

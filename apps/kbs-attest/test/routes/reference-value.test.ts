@@ -84,7 +84,7 @@ describe('a message that cannot be taken as a whole is refused with 400 and chan
     ['no payload', '{"type":"sample"}', /payload/],
     ['another version', message({ svn: 2 }, { version: '0.2.0' }), /version/],
     ['a type nobody knows', message({ svn: 2 }, { type: 'magic' }), /type/],
-    ['a type that is not supported', message({ svn: 2 }, { type: 'corim' }), /corim/],
+    ['a CoRIM that is none', message({ svn: 2 }, { type: 'corim' }), /CoRIM/],
     ['a payload without padding', '{"type":"sample","payload":"eyJzdm4iOlsiMSJdfQ"}', /base64/],
     ['a payload in base64url', '{"type":"sample","payload":"-_-_"}', /base64/],
     ['a payload that is not JSON', JSON.stringify({ type: 'sample', payload: payload('x') }), /JSON/],
