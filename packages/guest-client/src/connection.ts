@@ -92,11 +92,22 @@ async function limitedBody(response: Response, limit: number): Promise<Uint8Arra
   return new Uint8Array(Buffer.concat(chunks))
 }
 
+/** What OpenSSL says of a chain that ends in no certificate we trust. */
+const untrusted = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
+
 /** The innermost cause says why: `fetch failed` does not. */
 /** A code or a name only: the texts of the client quote what it could not send, tokens included. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown'
   const { cause } = error
-  if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.name
+  if (cause instanceof Error) {
+    const reason = 'code' in cause ? String(cause.code) : cause.name
+    return untrusted.has(reason) ? `no trusted authority vouches for its certificate (${reason})` : reason
+  }
   return error.name
 }
