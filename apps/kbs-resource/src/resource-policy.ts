@@ -32,7 +32,13 @@ export interface PolicyQuestion {
 
 export type PolicyDecision =
   | { readonly allowed: true; readonly policySha384: string }
-  | { readonly allowed: false; readonly policySha384?: string; readonly reason: string }
+  | {
+      readonly allowed: false
+      readonly policySha384?: string
+      readonly reason: string
+      /** There is no rule, or it gives no boolean. */
+      readonly isFault: boolean
+    }
 
 export interface ResourcePolicy {
   /** Only `data.policy.allow == true` allows. Throws `PolicyError` when the policy cannot be evaluated. */
@@ -164,7 +170,7 @@ function decide(
   claims: JsonObject,
   question: PolicyQuestion,
 ): PolicyDecision {
-  if (policy === undefined) return { allowed: false, reason: 'there is no resource policy' }
+  if (policy === undefined) return { allowed: false, reason: 'there is no resource policy', isFault: true }
   const startedAt = clock()
   const evaluation = policy.evaluate({
     rules: [allowRule],
@@ -185,15 +191,18 @@ function decide(
   const policySha384 = policy.sha384
   return isTrue(result)
     ? { allowed: true, policySha384 }
-    : { allowed: false, policySha384, reason: reasonOf(result) }
+    : { allowed: false, policySha384, ...refusalOf(result) }
 }
 
 function isTrue(result: RuleResult | undefined): boolean {
   return result?.kind === 'value' && toJs(result.value) === true
 }
 
-function reasonOf(result: RuleResult | undefined): string {
-  if (result === undefined || result.kind === 'missing') return `${allowRule} does not exist`
-  if (result.kind === 'undefined') return `${allowRule} is undefined`
-  return toJs(result.value) === false ? `${allowRule} is false` : `${allowRule} is not a boolean`
+function refusalOf(result: RuleResult | undefined): { readonly reason: string; readonly isFault: boolean } {
+  if (result === undefined || result.kind === 'missing')
+    return { reason: `${allowRule} does not exist`, isFault: true }
+  if (result.kind === 'undefined') return { reason: `${allowRule} is undefined`, isFault: false }
+  return toJs(result.value) === false
+    ? { reason: `${allowRule} is false`, isFault: false }
+    : { reason: `${allowRule} is not a boolean`, isFault: true }
 }

@@ -52,9 +52,9 @@ export function mutateBytes(bytes: Uint8Array, mutations: readonly JsonValue[]):
   return current
 }
 
-/** Parses a vector file; deeper nesting than evidence may have is allowed. */
+/** Parses a vector file; far deeper nesting than evidence may have is allowed, so that a case can be about it. */
 export function parseVector(text: string | Uint8Array): JsonValue {
-  return parseJson(text, { maxDepth: 128 })
+  return parseJson(text, { maxDepth: 512 })
 }
 
 /** The first occurrence, in the text as it is or else in its compact form. */

@@ -7,7 +7,7 @@ import {
   parseJson,
   stringifyJson,
 } from '@passport-kbs/protocol'
-import type { KeyValueStore } from '@passport-kbs/storage'
+import { isStorageKey, type KeyValueStore } from '@passport-kbs/storage'
 import { ReferenceValueError } from './attestation-service.ts'
 import { readReferenceValueMessage } from './reference-values/message.ts'
 import type { ReferenceValueTrust } from './reference-values/trusted-keys.ts'
@@ -83,11 +83,7 @@ const hashedName = 'sha256-'
  * URIs and CoRIM names, which its stores refuse, get the hash of the name (spec 02 W-16).
  */
 export function storageKeyOf(name: string): string {
-  const isPlain =
-    name.length <= 120 &&
-    plainName.test(name) &&
-    !name.split('/').some((segment) => segment === '.' || segment === '..') &&
-    !name.startsWith(hashedName)
+  const isPlain = plainName.test(name) && isStorageKey(name) && !name.startsWith(hashedName)
   return isPlain ? name : hashedName + createHash('sha256').update(name).digest('hex')
 }
 

@@ -144,6 +144,18 @@ describe('names (spec 02 W-16)', () => {
     },
   )
 
+  it('as long as Trustee can write to a file are keys themselves, longer ones are hashed', async () => {
+    expect(storageKeyOf('a'.repeat(255))).toBe('a'.repeat(255))
+    const segments = (count: number) => Array.from({ length: count }, () => 'a').join('/')
+    // each "/" is four characters in the name of the file
+    expect(storageKeyOf(segments(51))).toBe(segments(51))
+    for (const name of ['a'.repeat(256), segments(53), segments(60)]) {
+      expect(storageKeyOf(name)).toMatch(/^sha256-/)
+      await values.register(envelope({ [name]: 1 }), now)
+      expect(await values.query(name, now)).toBe(1)
+    }
+  })
+
   it('of members of JavaScript objects are names like others', async () => {
     await values.register(envelope('{"__proto__":1,"constructor":2}'), now)
     expect(await values.queryMany(['constructor', '__proto__', 'toString'], now)).toEqual([2, 1, undefined])

@@ -1,4 +1,4 @@
-import { InvalidStorageKey } from './key-value-store.ts'
+import { InvalidStorageKey, StorageUnavailable } from './key-value-store.ts'
 
 /**
  * Longest key, counted as LocalFs writes it (`/` and `:` as four characters), so that every back end accepts the same
@@ -55,6 +55,12 @@ export function assertNamespace(name: string): void {
 /** @throws ValueTooLarge */
 export function assertValueSize(value: Uint8Array): void {
   if (value.byteLength > MAX_VALUE_BYTES) throw new ValueTooLarge(`value is over ${MAX_VALUE_BYTES} bytes`)
+}
+
+/** For what a store answers that others can write to, too. @throws StorageUnavailable */
+export function assertReadSize(value: Uint8Array): void {
+  if (value.byteLength > MAX_VALUE_BYTES)
+    throw new StorageUnavailable(`stored value is over ${MAX_VALUE_BYTES} bytes`)
 }
 
 /** The value is over `MAX_VALUE_BYTES`; nothing was written. */

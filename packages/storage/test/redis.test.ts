@@ -12,6 +12,7 @@ import {
 } from '@passport-kbs/testing/redis'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import {
+  MAX_VALUE_BYTES,
   openSessionStore,
   openStorage,
   type Storage,
@@ -86,6 +87,14 @@ describe.skipIf(!hasRedis)('keys in Redis', () => {
     const server = await redis()
     await (await open({ url: `${server.url}/3` })).namespace('n').set('key', bytes('x'))
     expect(await redisCommand(server.port, '-n', '3', 'get', 'n:key')).toBe('x\n')
+  })
+
+  it('of values larger than any that we write answer StorageUnavailable', async () => {
+    const server = await redis()
+    const storage = await open({ url: server.url })
+    await redisCommand(server.port, 'setrange', 'n:key', String(MAX_VALUE_BYTES), 'x')
+    await expect(storage.namespace('n').get('key')).rejects.toThrow(StorageUnavailable)
+    await expect(storage.namespace('n').getMany(['key'])).rejects.toThrow(StorageUnavailable)
   })
 
   it('of another type answer StorageUnavailable', async () => {

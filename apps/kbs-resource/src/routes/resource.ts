@@ -68,6 +68,8 @@ async function find(secrets: SecretBackend, key: string, query: KbsRequest['quer
     return await secrets.read(key, version === undefined ? {} : { version })
   } catch (cause) {
     if (cause instanceof InvalidSecretVersion) throw problems.pluginRefused(cause.message, cause)
+    // too long for any store, so nothing can be there
+    if (cause instanceof InvalidStorageKey) throw problems.resourceNotFound(cause)
     throw cause
   }
 }
@@ -105,6 +107,8 @@ async function decide(deps: ResourceDeps, request: KbsRequest, passport: Verifie
     })
     if (decision.allowed) metrics.policyApprovals.inc()
     else metrics.policyViolations.inc()
+    // a policy that cannot answer denies, and is a fault of the policy besides (spec 01 §8)
+    if (!decision.allowed && decision.isFault) metrics.policyErrors.inc()
     return decision
   } catch (error) {
     metrics.policyErrors.inc()
@@ -167,6 +171,7 @@ async function remove(deps: ResourceDeps, secrets: SecretBackend, request: KbsRe
     const key = keyOf(request)
     deps.metrics.resourceDeleted(key)
     const deleted = await secrets.delete(key).catch((cause) => {
+      if (cause instanceof InvalidStorageKey) return false
       throw refusedWrite(cause)
     })
     if (!deleted) throw problems.resourceNotFound()

@@ -105,6 +105,25 @@ describe('a path that names no resource', () => {
     await expectProblem(await kbs.request('GET', `${resource}/a`, await passport()), 401, 'PolicyDeny')
   })
 
+  it('that is longer than any store takes is 404 to read and to delete, and refused to write', async () => {
+    const kbs = await withSecret()
+    const long = `${resource}/${['a', 'b', 'c'].map((letter) => letter.repeat(200)).join('/')}`
+    const read = await kbs.request('GET', long, await passport())
+    await expectProblem(read, 404, 'PluginInternalError', 'Plugin internal error')
+    await expectProblem(
+      await kbs.request('DELETE', long),
+      404,
+      'PluginInternalError',
+      'Plugin internal error',
+    )
+    await expectProblem(
+      await kbs.request('POST', long, {}, 'x'),
+      400,
+      'PluginInternalError',
+      'Plugin internal error',
+    )
+  })
+
   it('is not made by %2F, which separates segments as / does', async () => {
     const kbs = await withSecret()
     const answer = await kbs.request('GET', `${resource}/a%2Fb%2fc`, await passport())
@@ -475,4 +494,19 @@ describe('metrics', () => {
     expect(metrics).toContain('kbs_resource_reads_total{resource_path="*"} 1')
     expect(metrics).not.toContain('a/b/c')
   })
+
+  it.each([
+    ['has no rule `allow`', 'package policy\n\nother := true\n', 1],
+    ['gives no boolean', 'package policy\n\nallow := "yes"\n', 1],
+    ['says no', 'package policy\n\nallow := false\n', 0],
+  ])(
+    'count the denial of a policy that %s, and whose fault it is (spec 01 §8)',
+    async (_, policy, faults) => {
+      const kbs = await withSecret({ policy })
+      await kbs.request('GET', path, await passport())
+      const metrics = await (await kbs.request('GET', '/metrics')).text()
+      expect(metrics).toContain('kbs_policy_violations_total 1')
+      expect(metrics).toContain(`kbs_policy_errors_total ${faults}`)
+    },
+  )
 })

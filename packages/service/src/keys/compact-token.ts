@@ -39,13 +39,16 @@ export function readCompactToken(text: string): CompactToken {
   if (typeof algorithm !== 'string') throw new MalformedToken('has no alg')
   if (kid !== undefined && typeof kid !== 'string') throw new MalformedToken('has a kid that is no string')
   if (header.crit !== undefined) throw new MalformedToken('has critical extensions')
-  const claims = readPart(body, 'payload')
+  const claims = readPart(body, 'payload', deepestClaims)
   return {
     signingInput: Buffer.from(text.slice(0, text.lastIndexOf('.')), 'latin1'),
     signature: readSignature(signature),
     ...{ algorithm, kid, header, headerText: head, claims },
   }
 }
+
+/** Init-data claims may nest 32 deep and what a policy adds 64, each some levels down in a token. */
+const deepestClaims = 96
 
 /** Strict, so that one token has one spelling. */
 function readSignature(part: string): Uint8Array {
@@ -56,9 +59,9 @@ function readSignature(part: string): Uint8Array {
   }
 }
 
-function readPart(part: string, what: string): JsonObject {
+function readPart(part: string, what: string, maxDepth?: number): JsonObject {
   try {
-    const value = parseJson(decodeBase64UrlNoPad(part))
+    const value = parseJson(decodeBase64UrlNoPad(part), maxDepth === undefined ? {} : { maxDepth })
     if (isJsonObject(value)) return value
   } catch (cause) {
     throw new MalformedToken(`has a ${what} that is not base64url of JSON`, { cause })

@@ -94,6 +94,16 @@ describe('a passport signed with a published key', () => {
     expect((await verifier.verify(await signToken(signer, text))).claims.svn).toBe(18446744073709551615n)
   })
 
+  it('may nest as deep as what our attestation service mints', async () => {
+    const signer = await makeSigner()
+    const verifier = await jwksVerifier(signer)
+    const nested = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as unknown
+    const submods = { cpu0: { 'ear.veraison.annotated-evidence': { init_data_claims: nested(33) } } }
+    expect(await codeOf(verifier.verify(await signToken(signer, claims({ submods }))))).toBe('accepted')
+    const tooDeep = await signToken(signer, claims({ submods: nested(200) }))
+    expect(await codeOf(verifier.verify(tooDeep))).toBe('malformed')
+  })
+
   it('may carry 120 KiB of evidence', async () => {
     const signer = await makeSigner()
     const verifier = await jwksVerifier(signer)

@@ -1,5 +1,11 @@
 import type { KeyValueStore, Storage } from '../key-value-store.ts'
-import { assertNamespace, assertStorageKey, assertValueSize, isStorageKey } from '../storage-key.ts'
+import {
+  assertNamespace,
+  assertReadSize,
+  assertStorageKey,
+  assertValueSize,
+  isStorageKey,
+} from '../storage-key.ts'
 import type { PostgresConfig } from './postgres-config.ts'
 import { PostgresConnections, type Row, type Statement } from './postgres-connections.ts'
 import { PostgresSchema, tableOf } from './postgres-schema.ts'
@@ -79,5 +85,7 @@ function postgresNamespace(
 }
 
 function storedValue(row: Row | undefined): Uint8Array | undefined {
-  return row?.value instanceof Uint8Array ? new Uint8Array(row.value) : undefined
+  if (!(row?.value instanceof Uint8Array)) return undefined
+  assertReadSize(row.value)
+  return new Uint8Array(row.value)
 }

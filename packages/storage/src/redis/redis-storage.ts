@@ -1,7 +1,13 @@
 import type { Redis } from 'ioredis'
 import type { KeyValueStore, Storage } from '../key-value-store.ts'
 import type { RedisConfig } from '../storage-config.ts'
-import { assertNamespace, assertStorageKey, assertValueSize, isStorageKey } from '../storage-key.ts'
+import {
+  assertNamespace,
+  assertReadSize,
+  assertStorageKey,
+  assertValueSize,
+  isStorageKey,
+} from '../storage-key.ts'
 import { RedisConnection } from './redis-connection.ts'
 
 /** `ARGV[1]`: "1" when a value is expected, and then `ARGV[2]` is it. `ARGV[3]` is the new one. */
@@ -99,5 +105,7 @@ async function namesWithPrefix(master: Redis, prefix: string): Promise<string[]>
 }
 
 function bytes(value: Buffer | null): Uint8Array | undefined {
-  return value === null ? undefined : new Uint8Array(value)
+  if (value === null) return undefined
+  assertReadSize(value)
+  return new Uint8Array(value)
 }
