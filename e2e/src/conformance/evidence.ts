@@ -1,7 +1,7 @@
 /** `pnpm conformance evidence [DIR...]`: runs every `cases*.json` of the vector folders through the verifiers. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { isJsonObject, type JsonObject, JsonSyntaxError } from '@passport-kbs/protocol'
+import { isJsonObject, type JsonObject, JsonSyntaxError, type JsonValue } from '@passport-kbs/protocol'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
 import { unmetExpectations } from './expectations.ts'
 import { parseVector } from './mutations.ts'
@@ -49,14 +49,25 @@ function caseFilesOf(folder: string): string[] {
 }
 
 function schemaOf(file: string): string {
-  const content = parseVector(readFileSync(file))
-  return isJsonObject(content) ? String(content.schema) : ''
+  const content = contentOf(file)
+  // a file that cannot be read stays in the list, to be counted as a failure
+  return isJsonObject(content) ? String(content.schema) : 'unreadable-cases/1'
+}
+
+/** Undefined for a file that is not JSON: it fails alone, the others are run. */
+function contentOf(file: string): JsonValue | undefined {
+  try {
+    return parseVector(readFileSync(file))
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) return undefined
+    throw error
+  }
 }
 
 async function runFile(path: string): Promise<FileResult> {
   const folder = resolve(path, '..')
   const file = join(basename(folder), basename(path))
-  const content = parseVector(readFileSync(path))
+  const content = contentOf(path)
   if (!isJsonObject(content) || !Array.isArray(content.cases)) {
     return { file, passed: 0, failures: ['not a case file'] }
   }
@@ -64,7 +75,10 @@ async function runFile(path: string): Promise<FileResult> {
   if (typeof runner === 'string') return { file, passed: 0, failures: [runner] }
   const failures: string[] = []
   for (const fields of content.cases) {
-    if (!isJsonObject(fields)) continue
+    if (!isJsonObject(fields)) {
+      failures.push('a case that is not an object')
+      continue
+    }
     const vectorCase = new VectorCase(folder, content, fields)
     const unmet = await runCase(runner, vectorCase)
     if (unmet.length > 0) failures.push(`${vectorCase.id}: ${unmet.slice(0, 4).join('; ')}`)

@@ -1,5 +1,11 @@
 /** Compares what happened in a case with what its vector expects. */
-import { isJsonObject, JsonDecimal, type JsonObject, type JsonValue } from '@passport-kbs/protocol'
+import {
+  isJsonObject,
+  JsonDecimal,
+  type JsonObject,
+  type JsonValue,
+  stringifyJson,
+} from '@passport-kbs/protocol'
 import type { Outcome, VectorCase } from './vector-case.ts'
 
 /** One sentence for each expectation that is not met; empty when the case passes. */
@@ -51,7 +57,8 @@ export function differences(
   if (Array.isArray(expected) && Array.isArray(actual) && expected.length === actual.length) {
     return expected.flatMap((entry, index) => differences(entry, actual[index], `${path}[${index}]`))
   }
-  return scalar(expected) === scalar(actual) ? [] : [`${path} is ${scalar(actual)}, not ${scalar(expected)}`]
+  const [wanted, found] = [scalar(expected), scalar(actual)]
+  return wanted === found ? [] : [`${path} is ${shortened(found)}, not ${shortened(wanted)}`]
 }
 
 /** Integers compare equal whether kept as number or bigint. */
@@ -59,5 +66,9 @@ function scalar(value: JsonValue | undefined): string {
   if (value === undefined) return 'absent'
   if (value instanceof JsonDecimal) return String(value.toNumber())
   if (typeof value === 'bigint' || typeof value === 'number') return String(value)
-  return JSON.stringify(value).slice(0, 200)
+  return Array.isArray(value) || isJsonObject(value) ? stringifyJson(value) : JSON.stringify(value)
+}
+
+function shortened(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text
 }

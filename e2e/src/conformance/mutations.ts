@@ -167,14 +167,15 @@ function resolveFiles(value: JsonValue, folder: string): JsonValue {
 
 function fileValue(reference: JsonObject, name: string, folder: string): JsonValue {
   const content = readFileSync(join(folder, name))
-  switch (reference.as) {
-    case undefined:
+  // only JSON has paths
+  const form = reference.as ?? (reference.path === undefined ? 'u8array' : 'json')
+  switch (form) {
     case 'u8array':
       return [...content]
     case 'hex':
     case 'base64':
     case 'base64url':
-      return encodeBytes(content, reference.as)
+      return encodeBytes(content, form)
     case 'text':
       return content.toString('utf8')
     case 'json': {
@@ -182,7 +183,7 @@ function fileValue(reference: JsonObject, name: string, folder: string): JsonVal
       return reference.path === undefined ? value : valueAt(value, pathOf(reference))
     }
     default:
-      throw new VectorError(`$file as ${String(reference.as)}`)
+      throw new VectorError(`$file as ${String(form)}`)
   }
 }
 

@@ -49,6 +49,11 @@ export class VectorCase {
     return isJsonObject(options) ? options : {}
   }
 
+  /** What the case asks for as `name`: a member of `options`, or of the case or its file. */
+  option(name: string): JsonValue | undefined {
+    return Object.hasOwn(this.options, name) ? this.options[name] : this.field(name)
+  }
+
   get expect(): JsonObject {
     const expect = this.#fields.expect
     if (!isJsonObject(expect)) throw new VectorError('case without expect')

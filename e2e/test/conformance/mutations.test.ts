@@ -35,6 +35,8 @@ describe('json-*', () => {
   it('takes a value inside a JSON file', () => {
     const reference = { $file: 'inner.json', as: 'json', path: ['a', 0, 'b'] }
     expect(JSON.parse(mutate({ op: 'json-set', path: ['x'], value: reference })).x).toBe(7)
+    const { as: _, ...implied } = reference
+    expect(JSON.parse(mutate({ op: 'json-set', path: ['x'], value: implied })).x).toBe(7)
   })
 })
 

@@ -51,6 +51,6 @@ export const runner: CaseRunner = {
 }
 
 function minimumVersion(vectorCase: VectorCase): AzureEvidenceVersion {
-  const version = vectorCase.field('min_evidence_version') ?? vectorCase.options.min_evidence_version
+  const version = vectorCase.option('min_evidence_version')
   return version === 1 || version === 2 ? version : 0
 }

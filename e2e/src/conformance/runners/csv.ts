@@ -21,7 +21,7 @@ export const runner: CaseRunner = {
       allowDebug: options.allow_debug === true,
       ignoreInitData: options.ignore_init_data === true,
       requireEventLog: options.require_eventlog === true,
-      minReportVersion: options.min_report_version === 2 ? 2 : 1,
+      minReportVersion: vectorCase.option('min_report_version') === 2 ? 2 : 1,
     })
     const [entry] = await verifier.verify(vectorCase.evidence(), vectorCase.request)
     if (entry === undefined) throw new Error('no entry')

@@ -1,5 +1,5 @@
 /** What the runners of `tdx` and `sgx` have in common: collateral, trust root and options of a case. */
-import { decodeBase64, encodeUtf8, isJsonObject, parseJson } from '@passport-kbs/protocol'
+import { decodeBase64, EncodingError, encodeUtf8, isJsonObject, parseJson } from '@passport-kbs/protocol'
 import {
   type CollateralDocument,
   type CollateralSource,
@@ -33,9 +33,19 @@ export function caseCollateral(vectorCase: VectorCase): CollateralSource {
   return fixedCollateral({
     ...document('tcbInfo', bytes('tcb_info', encodeUtf8), text('tcb_info_issuer_chain')),
     ...document('qeIdentity', bytes('qe_identity', encodeUtf8), text('qe_identity_issuer_chain')),
-    ...document('pckCrl', bytes('pck_crl', decodeBase64)),
-    ...document('rootCaCrl', bytes('root_ca_crl', decodeBase64)),
+    ...document('pckCrl', bytes('pck_crl', crlBody)),
+    ...document('rootCaCrl', bytes('root_ca_crl', crlBody)),
   })
+}
+
+/** Base64 of a response body. What a mutation has made something else is served as it is: no CRL either way. */
+function crlBody(text: string): Uint8Array {
+  try {
+    return decodeBase64(text)
+  } catch (error) {
+    if (error instanceof EncodingError) return encodeUtf8(text)
+    throw error
+  }
 }
 
 /** The DCAP part as the case configures it. */

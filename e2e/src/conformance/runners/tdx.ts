@@ -5,7 +5,12 @@ import { caseDcap, runVerifier } from './dcap-case.ts'
 /** Runs `tdx` cases with the collateral bundle and trust root that they name. */
 export const runner: CaseRunner = {
   run(vectorCase) {
-    const allowDebug = vectorCase.options.allow_debug === true
-    return runVerifier(createTdxVerifier({ dcap: caseDcap(vectorCase), allowDebug }), vectorCase)
+    const { options } = vectorCase
+    const verifier = createTdxVerifier({
+      dcap: caseDcap(vectorCase),
+      allowDebug: options.allow_debug === true,
+      requireEventLog: options.require_eventlog === true,
+    })
+    return runVerifier(verifier, vectorCase)
   },
 }
