@@ -1,5 +1,6 @@
+import { connect } from 'node:net'
 import { presets } from '@passport-kbs/policy'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { listen, type Sent, send } from '../../kbs-attest/test/listener.ts'
 import { expectProblem } from '../../kbs-attest/test/problem.ts'
 import { affirmingClaims, opened, openTestKbs, passport, utf8 } from './fixtures.ts'
@@ -9,7 +10,7 @@ async function serve(options: Parameters<typeof openTestKbs>[0] = {}) {
   const kbs = await openTestKbs({ policy: presets.allowAll, ...options })
   await kbs.storage.namespace('repository').set('a/b/c', utf8('secret'))
   const { url } = await listen({ app: kbs.app, httpServer: kbs.config.httpServer, logger: kbs.deps.logger })
-  return { kbs, ask: (target: string, sent?: Sent) => send(url, target, sent) }
+  return { kbs, url, ask: (target: string, sent?: Sent) => send(url, target, sent) }
 }
 
 describe('what KBS2 serves (spec 01 §1.2)', () => {
@@ -159,5 +160,18 @@ describe('requests that are too large (spec 01 §1.1, §0.9)', () => {
     expect(await opened(await ask('/kbs/v0/resource/a/b/c', { headers: await passport() }))).toEqual(
       utf8('secret'),
     )
+  })
+
+  it('a client that goes away halfway is no fault of the server, and nothing is written', async () => {
+    const { kbs, url } = await serve()
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.on('error', () => {})
+    const head = 'POST /kbs/v0/resource/a/b/c HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n'
+    socket.write(`${head}half`, () => setTimeout(() => socket.resetAndDestroy(), 50))
+    await vi.waitFor(() => expect(kbs.log()).toContain('The body was not received completely'))
+    expect(kbs.log()).not.toContain('"level":"error"')
+    expect(kbs.audits().map(({ decision }) => decision)).toEqual(['denied'])
+    const value = await kbs.storage.namespace('repository').get('a/b/c')
+    expect(value).toEqual(utf8('secret'))
   })
 })

@@ -1,4 +1,4 @@
-import { problems } from '@passport-kbs/protocol'
+import { KbsProblem, problems } from '@passport-kbs/protocol'
 import type { Context, Hono } from 'hono'
 import { requestPath } from './request-path.ts'
 import type { ServiceEnv } from './service-env.ts'
@@ -48,9 +48,19 @@ export function mountKbsRoutes(app: Hono<ServiceEnv>, routes: readonly KbsRoute[
       query,
       requestId: c.get('requestId'),
       header: (header) => c.req.header(header),
-      body: async () => new Uint8Array(await c.req.arrayBuffer()),
+      body: () => wholeBody(c),
     })
   })
+}
+
+/** A client that goes away in the middle is at fault, not the server. @throws KbsProblem */
+async function wholeBody(c: Context<ServiceEnv>): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await c.req.arrayBuffer())
+  } catch (cause) {
+    if (cause instanceof KbsProblem) throw cause
+    throw problems.malformedRequest('The body was not received completely', cause)
+  }
 }
 
 function methodNotAllowed(c: Context): Response {
