@@ -29,6 +29,34 @@ describe('the evidence vectors', () => {
   )
 })
 
+describe.skipIf(!hasVectors)('a case of the SNP vectors', () => {
+  it.each([
+    [{}, ['CERT_EXPIRED']],
+    [{ cert_validity: 'ignore' }, undefined],
+    [{ options: { cert_validity: 'ignore' } }, undefined],
+    [{ cert_validity: 'ignore', crl_policy: 'require' }, ['CRL_UNAVAILABLE']],
+  ])('may set a knob: %j', async (knobs, codes) => {
+    const folder = mkdtempSync(join(tmpdir(), 'cases-'))
+    symlinkSync(join(vectors, 'snp', 'evidence-milan-v3.json'), join(folder, 'evidence.json'))
+    const expected = codes === undefined ? { result: 'accept' } : { result: 'reject', codes }
+    const one = {
+      id: 'one',
+      evidence: 'evidence.json',
+      now: '2044-01-01T00:00:00Z',
+      expect: expected,
+      ...knobs,
+    }
+    const content = { schema: 'evidence-cases/1', tee: 'snp', cases: [one] }
+    writeFileSync(join(folder, 'cases.json'), JSON.stringify(content))
+    try {
+      await run([folder])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+    expect(log.mock.calls.flat().filter((line) => String(line).startsWith('FAILED'))).toEqual([])
+  })
+})
+
 describe.skipIf(!hasVectors)('a case of the Intel vectors', () => {
   const evidence = join(vectors, 'tdx')
   async function failuresFor(fields: object): Promise<unknown[]> {
