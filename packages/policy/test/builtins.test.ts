@@ -72,6 +72,7 @@ answers('arrays, sets and objects', [
     '[union({{1}, {2}}), intersection({{1, 2}, {2}}), {1, 2} - {2}, {1} | {2}, {1, 2} & {2}]',
     [[1, 2], [2], [1], [1, 2], [2]],
   ],
+  ['[object.get({"a": {1, [2]}}, ["a", [2], 0], "d"), object.get({"a": {1}}, ["a", 2], "d")]', [2, 'd']],
   [
     '[object.get({"a": {"b": false}}, ["a", "b"], 1), object.get({}, "k", "d"), object.keys({"b": 1, "a": 2})]',
     [false, 'd', ['a', 'b']],
@@ -136,7 +137,9 @@ answers('sprintf', [
     'sprintf("%.3g %g %v %G", [1234.5, 123456789.5, 100000.5, 1.5e-9])',
     '1.23e+03 1.234567895e+08 100000.5 1.5E-09',
   ],
-  ['sprintf("%[2]d %[1]s %q %x", ["a", 5, "b"])', `5 a '\u0005' 62`],
+  ['sprintf("%[2]d %[1]s %q %x", ["a", 5, "b"])', String.raw`5 a '\x05' 62`],
+  ['sprintf("%q %q", ["\\u0007\\"é\\u200b", 39])', String.raw`"\a\"é\u200b" '\''`],
+  ['sprintf("%x|% x|%#x|%# X|%.1x", ["hi", "hi", "hi", "hi", "é"])', '6869|68 69|0x6869|0X68 0X69|c3'],
   ['sprintf("%d %s", ["a", 1])', '%!d(string=a) %!s(int=1)'],
   ['sprintf("%d", [18446744073709551616])', '18446744073709551616'],
   ['sprintf("x", [1])', 'x%!(EXTRA int=1)'],
@@ -190,6 +193,7 @@ answers('encodings', [
     '[json.marshal({"b": {1, 2}, "a": null}), json.unmarshal("[18446744073709551615]"), json.is_valid("{"), json.marshal_with_options({"a": [1]}, {"pretty": true, "indent": " "})]',
     ['{"a":null,"b":[1,2]}', [18446744073709551615n], false, '{\n "a": [\n  1\n ]\n}'],
   ],
+  ['[yaml.marshal("yes"), yaml.marshal(["no", "n", "on"])]', ['"yes"\n', '- "no"\n- "n"\n- "on"\n']],
   [
     '[yaml.unmarshal("a: [1, b]"), yaml.is_valid("a: ["), yaml.marshal({"a": [1]})]',
     [{ a: [1, 'b'] }, false, 'a:\n- 1\n'],

@@ -29,6 +29,7 @@ describe('what the checks refuse, with its place', () => {
     ['two := of one name', rule('x if {\n\ty := 1\n\ty := 2\n}'), 'shadowing@4:2'],
     ['an unknown function', rule('x if no_such(1)'), 'unknown_function@2:6'],
     ['a wrong number of arguments', rule('x if count(1, 2, 3)'), 'arity@2:6'],
+    ['a mock of other arity', rule('f(a, b) := a\nx if count([]) with count as f'), 'arity@3:16'],
     ['rules that need each other', rule('a if b\nb if a'), 'recursion@2:1'],
     ['a rule that reads its own package', rule('x := data.policy'), 'recursion@2:1'],
     ['a function that calls itself', rule('f(n) := f(n - 1)'), 'recursion@2:1'],

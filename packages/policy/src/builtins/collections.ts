@@ -104,7 +104,7 @@ const objectRemove: Call = (args, context) => {
   return builder.build()
 }
 
-/** A key, or a path of keys, into objects and arrays. */
+/** A key, or a path of keys, into objects and arrays, and of members into sets. */
 const objectGet: Call = (args, context) => {
   const object = objectAt(args, 0)
   const [, path, fallback] = args as [Value, Value, Value]
@@ -117,6 +117,7 @@ const objectGet: Call = (args, context) => {
     context.tick()
     if (at instanceof RegoObject) at = at.get(key)
     else if (isArray(at) && typeof key === 'number') at = at[key]
+    else if (at instanceof RegoSet) at = at.has(key) ? key : undefined
     else return fallback
     if (at === undefined) return fallback
   }

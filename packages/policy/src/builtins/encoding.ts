@@ -212,7 +212,7 @@ function readYaml(text: string, context: Context): Value {
 
 const marshalYaml: Call = ([v], context) => {
   chargeText(v as Value, context)
-  return stringify(toJs(v as Value), { lineWidth: 0, indentSeq: false })
+  return stringify(toJs(v as Value), { lineWidth: 0, indentSeq: false, compat: 'yaml-1.1' })
 }
 
 export const encodingBuiltins: readonly Builtin[] = [

@@ -199,7 +199,7 @@ function formatInt(spec: Spec, n: bigint, arg: Argument): string {
   const { verb } = spec
   if (verb === 'c') return pad(spec, isCodePoint(n) ? String.fromCodePoint(Number(n)) : '\uFFFD', false)
   if (verb === 'q')
-    return pad(spec, `'${isCodePoint(n) ? String.fromCodePoint(Number(n)) : '\uFFFD'}'`, false)
+    return pad(spec, quoted(isCodePoint(n) ? String.fromCodePoint(Number(n)) : '\uFFFD', "'"), false)
   if (verb === 'U')
     return pad(
       spec,
@@ -335,15 +335,50 @@ function formatString(spec: Spec, text: string, arg: Argument): string {
   switch (spec.verb) {
     case 's':
     case 'v':
-      return pad(spec, spec.verb === 'v' && spec.sharp ? JSON.stringify(cut) : cut, true)
+      return pad(spec, spec.verb === 'v' && spec.sharp ? quoted(cut, '"') : cut, true)
     case 'q':
-      return pad(spec, JSON.stringify(cut), true)
+      return pad(spec, quoted(cut, '"'), true)
     case 'x':
     case 'X': {
-      const hex = Buffer.from(cut).toString('hex')
+      const hex = hexOf(text, spec)
       return pad(spec, spec.verb === 'X' ? hex.toUpperCase() : hex, true)
     }
     default:
       return badVerb(spec.verb, arg)
   }
+}
+
+/** Bytes in hexadecimal; a precision counts bytes, and a space stands between them where the flag asks for it. */
+function hexOf(text: string, { precision, space, sharp }: Spec): string {
+  const hex = Buffer.from(text).subarray(0, precision).toString('hex')
+  const prefix = sharp && hex !== '' ? '0x' : ''
+  return prefix + (space ? hex.replace(/..(?=.)/g, `$& ${prefix}`) : hex)
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  '\x07': '\\a',
+  '\b': '\\b',
+  '\f': '\\f',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\t': '\\t',
+  '\v': '\\v',
+  '\\': '\\\\',
+}
+
+/** In quotes as Go's `strconv` writes them: what cannot be printed is escaped. */
+function quoted(text: string, quote: '"' | "'"): string {
+  let result = quote as string
+  for (const c of text) {
+    if (c === quote) result += `\\${c}`
+    else result += ESCAPES[c] ?? (/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(c) ? escapedPoint(c) : c)
+  }
+  return result + quote
+}
+
+function escapedPoint(c: string): string {
+  const point = c.codePointAt(0) as number
+  const hex = point.toString(16)
+  if (point < 0x80) return `\\x${hex.padStart(2, '0')}`
+  return point > 0xffff ? `\\U${hex.padStart(8, '0')}` : `\\u${hex.padStart(4, '0')}`
 }

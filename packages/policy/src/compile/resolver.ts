@@ -304,7 +304,9 @@ export class Resolver {
   #with(modifier: WithModifier, scope: Scope): ResolvedWith {
     const { span } = modifier
     const target = this.#mockTarget(modifier, scope)
-    return { target, value: this.#mockValue(target, modifier.value, scope), span }
+    const value = this.#mockValue(target, modifier.value, scope)
+    if (value.kind === 'function') this.#checkReplacement(modifier, value.target)
+    return { target, value, span }
   }
 
   #mockTarget({ target, span }: WithModifier, scope: Scope): MockTarget {
@@ -341,6 +343,14 @@ export class Resolver {
   #functionMock(key: MockKey): MockTarget {
     this.#names.noteMock(key)
     return { kind: 'function', key }
+  }
+
+  /** Only a function that takes as many arguments can stand for another. */
+  #checkReplacement({ target, span }: WithModifier, replacement: FunctionTarget): void {
+    const replaced = this.#findFunction(target)
+    if (!replaced || isPrint(replaced) || arityOf(replaced) === arityOf(replacement)) return
+    const text = `\`${nameOf(replaced)}\` takes ${arityOf(replaced)} arguments, \`${nameOf(replacement)}\` ${arityOf(replacement)}`
+    throw this.#fault('arity', text, span)
   }
 
   #mockValue(target: MockTarget, value: Term, scope: Scope): MockValue {
