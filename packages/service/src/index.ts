@@ -61,6 +61,7 @@ export {
   type KbsRequest,
   type KbsRoute,
   mountKbsRoutes,
+  wholeBody,
 } from './http/kbs-routes.ts'
 export { kbsRateLimits, type RateLimitOptions, rateLimit } from './http/rate-limit.ts'
 export { requestContext } from './http/request-context.ts'

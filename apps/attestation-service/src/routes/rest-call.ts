@@ -1,6 +1,6 @@
 import { TLSSocket } from 'node:tls'
 import { type JsonValue, parseJson } from '@passport-kbs/protocol'
-import type { ServiceEnv } from '@passport-kbs/service'
+import { type ServiceEnv, wholeBody } from '@passport-kbs/service'
 import type { Context } from 'hono'
 import type { z } from 'zod'
 import type { Callers, Credentials, Scope } from '../callers.ts'
@@ -34,7 +34,7 @@ export async function readBody<T>(c: Context<ServiceEnv>, schema: z.ZodType<T>):
 }
 
 async function readJson(c: Context<ServiceEnv>): Promise<JsonValue> {
-  const body = new Uint8Array(await c.req.arrayBuffer())
+  const body = await wholeBody(c)
   try {
     return parseJson(body)
   } catch (cause) {

@@ -54,7 +54,7 @@ export function mountKbsRoutes(app: Hono<ServiceEnv>, routes: readonly KbsRoute[
 }
 
 /** A client that goes away in the middle is at fault, not the server. @throws KbsProblem */
-async function wholeBody(c: Context<ServiceEnv>): Promise<Uint8Array> {
+export async function wholeBody(c: Context<ServiceEnv>): Promise<Uint8Array> {
   try {
     return new Uint8Array(await c.req.arrayBuffer())
   } catch (cause) {

@@ -26,6 +26,8 @@ export function urlOf(server: Server, insecure: boolean): string {
 
 /** The connections of a server, TLS handshakes under way included, which node's own list does not have. */
 export interface Connections {
+  /** Destroys those on which nothing has ever come; node takes them for requests under way. */
+  cutSilent(): void
   /** Destroys all that are open, and all that come. */
   cut(): void
 }
@@ -52,6 +54,9 @@ export function watchConnections(server: Server, config: HttpServerConfig, proxi
     })
   })
   return {
+    cutSilent() {
+      for (const socket of open) if (socket.bytesRead === 0) socket.destroy()
+    },
     cut() {
       isCut = true
       for (const socket of open) socket.destroy()

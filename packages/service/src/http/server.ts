@@ -26,6 +26,8 @@ import { readTlsMaterial } from './tls.ts'
 /** Header fields of a request; Trustee takes 96. */
 const maxHeaders = 128
 const certificateCheckMs = 10_000
+/** How long a client that has only connected may still begin a request when we stop. */
+const silenceMs = 1_000
 
 /** A listening server on all configured sockets. */
 export interface HttpServer {
@@ -91,8 +93,12 @@ export async function createHttpServer(options: {
       const cut = setTimeout(() => {
         for (const list of connections) list.cut()
       }, graceMs)
+      const cutSilent = setTimeout(() => {
+        for (const list of connections) list.cutSilent()
+      }, silenceMs)
       await Promise.all(servers.map(drain))
       clearTimeout(cut)
+      clearTimeout(cutSilent)
     },
   }
 }
