@@ -9,7 +9,6 @@ import {
   evidenceVersionOf,
   hexQuoteOf,
 } from '../vtpm/azure-evidence.ts'
-import { hclReportLimit } from '../vtpm/hcl-report.ts'
 import { DerError } from '../x509/der.ts'
 import { decodePemBlocks } from '../x509/pem.ts'
 
@@ -23,6 +22,8 @@ export interface AzureSnpEvidence extends AzureVtpmEvidence {
 const pemEnd = '-----END CERTIFICATE-----'
 /** A PEM text may hold the whole chain. */
 const pemLimit = 64 * 1024
+/** Above what `parseHclReport` takes, so that the size is a fault of the report, as in `az-tdx-vtpm`. */
+const encodedHclLimit = 1024 * 1024
 
 /** Type-checks the evidence; the presence of `version` decides the format. Rejects with EVIDENCE_MALFORMED. */
 export function parseAzureSnpEvidence(value: JsonValue): AzureSnpEvidence {
@@ -32,14 +33,14 @@ export function parseAzureSnpEvidence(value: JsonValue): AzureSnpEvidence {
     return {
       version,
       quote: byteArrayQuoteOf(member(evidence, 'quote'), 'quote'),
-      hclReport: byteArrayOf(member(evidence, 'report'), 'report', { limit: hclReportLimit }),
+      hclReport: byteArrayOf(member(evidence, 'report'), 'report', { limit: encodedHclLimit }),
       vcek: { pem: stringOf(member(evidence, 'vcek'), 'vcek', pemLimit) },
     }
   }
   return {
     version,
     quote: hexQuoteOf(member(evidence, 'tpm_quote'), 'tpm_quote'),
-    hclReport: base64UrlOf(member(evidence, 'hcl_report'), 'hcl_report', hclReportLimit),
+    hclReport: base64UrlOf(member(evidence, 'hcl_report'), 'hcl_report', encodedHclLimit),
     vcek: { der: base64UrlOf(member(evidence, 'vcek'), 'vcek', 2 * certificateLimit) },
   }
 }

@@ -14,7 +14,7 @@ export interface HclReport {
   readonly variableData: Uint8Array
 }
 
-export const hclReportLimit = 64 * 1024
+const hclReportLimit = 64 * 1024
 const variableDataLimit = 32 * 1024
 
 const hardwareReportAt = 0x20

@@ -205,6 +205,17 @@ describe('evidence versions (spec 03 §9.1)', () => {
     expect(await rejectionOf(verifier(), evidence, request)).toBe('EVIDENCE_MALFORMED at evidence-format')
   })
 
+  it.each([0, 1] as const)(
+    'an HCL report above 64 KiB is a fault of the report, in version %i',
+    async (version) => {
+      const evidence = vm.evidence({ reportData, version })
+      const size = 64 * 1024 + 1
+      if (version === 0) evidence.report = new Array<number>(size).fill(0)
+      else evidence.hcl_report = Buffer.alloc(size).toString('base64url')
+      expect(await rejectionOf(verifier(), evidence, request)).toBe('HCL_MALFORMED at hcl-report')
+    },
+  )
+
   it('version 0 has no version key, and its own encodings', async () => {
     const evidence = vm.evidence({ reportData, version: 0 })
     evidence.version = 1
