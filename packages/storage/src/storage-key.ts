@@ -47,9 +47,14 @@ export function isStorageKey(key: string): boolean {
  * @throws InvalidStorageKey
  */
 export function assertNamespace(name: string): void {
-  if (!namespaceName.test(name) || name === '.' || name === '..') {
+  if (!isNamespace(name)) {
     throw new InvalidStorageKey('storage namespace must be letters, digits and "-_.", and no dot segment')
   }
+}
+
+/** Whether `assertNamespace` accepts it. */
+export function isNamespace(name: string): boolean {
+  return namespaceName.test(name) && name !== '.' && name !== '..'
 }
 
 /** @throws ValueTooLarge */

@@ -84,6 +84,16 @@ describe('the layout of LocalFs (spec 01 §5.3)', () => {
     await (await openStorage({ type: 'LocalFs', dirPath: path() })).close()
     expect(await readdir(path('n'))).toEqual(['~tmp-new'])
   })
+
+  it('leaves folders alone that no namespace can be, as the lost+found of a volume, readable or not', async () => {
+    await mkdir(path('lost+found'))
+    await writeFile(path('lost+found', '~tmp-old'), 'x')
+    await utimes(path('lost+found', '~tmp-old'), new Date(0), new Date(0))
+    await chmod(path('lost+found'), 0)
+    await (await openStorage({ type: 'LocalFs', dirPath: path() })).close()
+    await chmod(path('lost+found'), 0o700)
+    expect(await readdir(path('lost+found'))).toEqual(['~tmp-old'])
+  })
 })
 
 describe('what LocalFs refuses to follow', () => {

@@ -4,7 +4,13 @@ import { access, constants, lstat, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KeyValueStore, Storage } from '../key-value-store.ts'
 import { sameBytes } from '../memory-storage.ts'
-import { assertNamespace, assertStorageKey, assertValueSize, isStorageKey } from '../storage-key.ts'
+import {
+  assertNamespace,
+  assertStorageKey,
+  assertValueSize,
+  isNamespace,
+  isStorageKey,
+} from '../storage-key.ts'
 import {
   absent,
   ensureFolder,
@@ -168,8 +174,10 @@ function isKeyFileName(name: string): boolean {
   return isStorageKey(key) && fileNameOfKey(key) === name
 }
 
+/** What is no namespace is not ours, and may not be readable: `lost+found` of a volume that is mounted here. */
 async function removeAllLeftovers(root: string): Promise<void> {
   for (const namespace of await readdir(root, { withFileTypes: true })) {
-    if (namespace.isDirectory()) await removeLeftovers(join(root, namespace.name))
+    if (namespace.isDirectory() && isNamespace(namespace.name))
+      await removeLeftovers(join(root, namespace.name))
   }
 }
