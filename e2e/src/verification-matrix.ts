@@ -263,9 +263,8 @@ no input may throw anything but the typed rejection, allocate more than 64 MiB, 
 A programming error that a check turned into a rejection is a finding, too. \`pnpm fuzz list\` names the targets, \`pnpm fuzz
 [TARGET...] --seconds N\` fuzzes them, \`pnpm fuzz TARGET --input FILE\` repeats a finding; CI fuzzes each for a second.
 
-The long run of ${run.date}: ${run.seconds} seconds for each target, ${run.jobs} of them side by side at the lowest priority
-(${run.machine}). Branches are those of the files that a target is about; some of them only configuration or a
-network can reach.
+The long run of ${run.date}, up to ${run.jobs} targets side by side at the lowest priority (${run.machine}, shared with other
+work). Branches are those of the files that a target is about; some of them only configuration or a network can reach.
 
 ${fuzzTable(run)}
 

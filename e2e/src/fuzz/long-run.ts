@@ -20,13 +20,13 @@ export function readLongRun(): FuzzReport {
 
 /** The run as a table in Markdown. */
 export function fuzzTable({ targets }: FuzzReport): string {
-  const rows = targets.map(({ target, executions, corpus, covered, places, findings }) => {
+  const rows = targets.map(({ target, seconds, executions, corpus, covered, places, findings }) => {
     const coverage = `${((covered / places) * 100).toFixed(0)} % of ${places}`
-    return `| \`${target}\` | ${executions.toLocaleString('en')} | ${corpus} | ${coverage} | ${findings.length} |`
+    return `| \`${target}\` | ${Math.round(seconds / 60)} | ${executions.toLocaleString('en')} | ${corpus} | ${coverage} | ${findings.length} |`
   })
   return [
-    '| Target | Executions | Inputs kept | Branches reached | Findings |',
-    '|---|---:|---:|---:|---:|',
+    '| Target | Minutes | Executions | Inputs kept | Branches reached | Findings |',
+    '|---|---:|---:|---:|---:|---:|',
     ...rows,
   ].join('\n')
 }

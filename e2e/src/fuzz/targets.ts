@@ -94,6 +94,12 @@ export const targetEntries: readonly TargetEntry[] = [
       `${protocol}/jcs.ts`,
     ],
   }),
+  ...entries('reference-values.ts', {
+    'reference-values': [
+      'packages/attestation-service/src/reference-values/',
+      `${protocol}/admin-messages.ts`,
+    ],
+  }),
   ...entries('certificates.ts', {
     x509: [certificates, `${tee}/intel/pck-certificate.ts`, `${tee}/amd/vek-profile.ts`],
     'dcap-collateral': [
