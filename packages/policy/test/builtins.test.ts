@@ -217,6 +217,10 @@ answers('time', [
     [[1970, 1, 1], [19, 0, 0], 'Thursday', 2678400000000000, [0, 0, 1, 0, 0, 0]],
   ],
   [
+    '[time.format([t, z, "MST"]) | t := [1577836800000000000, 1593561600000000000][_]; z := ["Europe/London", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Asia/Seoul", "Europe/Lisbon", "America/Sao_Paulo", "UTC"][_]]',
+    'GMT CET EST JST KST WET -03 UTC BST CEST EDT JST KST WEST -03 UTC'.split(' '),
+  ],
+  [
     '[time.format(0), time.format([0, "Asia/Kolkata", "Mon Jan 2 15:04:05 -0700 2006"]), time.format([1000000, "UTC", "RFC1123"])]',
     ['1970-01-01T00:00:00Z', 'Thu Jan 1 05:30:00 +0530 1970', 'Thu, 01 Jan 1970 00:00:00 UTC'],
   ],
@@ -263,6 +267,10 @@ answers('graphs, versions, networks, hashes', [
     [false, false],
   ],
   ['opa.runtime()', {}],
+])
+refusals('schemas', [
+  'json.match_schema([1], {"type": "array"})',
+  'json.match_schema({}, {"type": "nothing"})',
 ])
 
 describe('tokens', () => {

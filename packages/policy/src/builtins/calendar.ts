@@ -14,8 +14,8 @@ export interface LocalTime {
   readonly nanosecond: number
   /** Seconds east of Greenwich. */
   readonly offset: number
-  /** Abbreviation of the zone, such as `UTC` or `CET`. */
-  readonly zone: string
+  /** Gives the abbreviation of the zone, such as `UTC` or `CET`, which takes a while to find. */
+  readonly zone: () => string
 }
 
 /** Days since 1970-01-01 of a date in the proleptic Gregorian calendar; months may overflow. */
@@ -64,12 +64,13 @@ export function floorDivide(a: bigint, b: bigint): bigint {
 
 const formatters = new Map<string, Intl.DateTimeFormat>()
 
-function formatterOf(zone: string): Intl.DateTimeFormat {
-  let formatter = formatters.get(zone)
+function formatterOf(zone: string, locale = 'en-US'): Intl.DateTimeFormat {
+  const key = `${locale} ${zone}`
+  let formatter = formatters.get(key)
   if (!formatter) {
     if (!/^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(zone)) throw new BuiltinError('unknown time zone')
     try {
-      formatter = new Intl.DateTimeFormat('en-US', {
+      formatter = new Intl.DateTimeFormat(locale, {
         timeZone: zone,
         hourCycle: 'h23',
         year: 'numeric',
@@ -85,26 +86,61 @@ function formatterOf(zone: string): Intl.DateTimeFormat {
       throw new BuiltinError('unknown time zone')
     }
     if (formatters.size > 64) formatters.clear()
-    formatters.set(zone, formatter)
+    formatters.set(key, formatter)
   }
   return formatter
 }
 
-/** Offset and abbreviation of a zone at a moment; `Local` is UTC here, since nothing of the machine is visible. */
-export function zoneAt(zone: string, seconds: number): { offset: number; name: string } {
-  if (zone === '' || zone === 'UTC' || zone === 'Local') return { offset: 0, name: 'UTC' }
+/** `Local` is UTC here, since nothing of the machine is visible. */
+function isUtc(zone: string): boolean {
+  return zone === '' || zone === 'UTC' || zone === 'Local'
+}
+
+/** Seconds by which a zone is ahead of UTC at a moment. */
+function offsetAt(zone: string, seconds: number): number {
+  if (isUtc(zone)) return 0
   const parts = new Map<string, string>()
   for (const { type, value } of formatterOf(zone).formatToParts(seconds * 1000)) parts.set(type, value)
   const part = (name: string) => Number(parts.get(name))
   const year = parts.get('era') === 'BC' ? 1 - part('year') : part('year')
   const days = daysFromCivil(year, part('month'), part('day'))
-  const local = days * 86_400 + part('hour') * 3600 + part('minute') * 60 + part('second')
-  const offset = local - seconds
-  return { offset, name: abbreviation(parts.get('timeZoneName') ?? '', offset) }
+  return days * 86_400 + part('hour') * 3600 + part('minute') * 60 + part('second') - seconds
 }
 
-function abbreviation(name: string, offset: number): string {
-  if (!/^GMT[+-]/.test(name)) return name
+/** A locale knows the abbreviations that are usual where it is spoken. */
+const LOCALES = ['en-US', 'en-GB', 'en-AU', 'en-IN', 'ja-JP', 'en-ZA', 'en-HK', 'en-PK']
+
+/** Zones whose abbreviation no locale has, in winter and in summer. */
+const ABBREVIATIONS: Readonly<Record<string, readonly [string, string]>> = {
+  'Asia/Jakarta': ['WIB', 'WIB'],
+  'Asia/Jerusalem': ['IST', 'IDT'],
+  'Asia/Manila': ['PST', 'PST'],
+  'Asia/Seoul': ['KST', 'KST'],
+  'Asia/Shanghai': ['CST', 'CST'],
+  'Asia/Taipei': ['CST', 'CST'],
+  'Europe/Dublin': ['GMT', 'IST'],
+  'Europe/Moscow': ['MSK', 'MSK'],
+  GMT: ['GMT', 'GMT'],
+}
+
+function abbreviationAt(zone: string, seconds: number): string {
+  if (isUtc(zone)) return 'UTC'
+  const offset = offsetAt(zone, seconds)
+  const january = offsetAt(
+    zone,
+    daysFromCivil(civilFromDays(Math.floor(seconds / 86_400)).year, 1, 1) * 86_400,
+  )
+  if (Object.hasOwn(ABBREVIATIONS, zone)) return ABBREVIATIONS[zone]?.[offset === january ? 0 : 1] as string
+  for (const locale of LOCALES) {
+    const parts = formatterOf(zone, locale).formatToParts(seconds * 1000)
+    const name = parts.find(({ type }) => type === 'timeZoneName')?.value ?? ''
+    if (/^[A-Z]{3,5}$/.test(name) && name !== 'GMT') return name
+  }
+  return offset === 0 ? 'GMT' : numericName(offset)
+}
+
+/** As the time zone database writes zones without a name: `+05`, `-0330`. */
+function numericName(offset: number): string {
   const minutes = Math.abs(Math.trunc(offset / 60))
   const hours = String(Math.floor(minutes / 60)).padStart(2, '0')
   const rest = minutes % 60 === 0 ? '' : String(minutes % 60).padStart(2, '0')
@@ -114,12 +150,12 @@ function abbreviation(name: string, offset: number): string {
 /** The local time of a moment in nanoseconds. */
 export function localTime(ns: bigint, zone: string): LocalTime {
   const seconds = floorDivide(ns, NS_PER_SECOND)
-  const { offset, name } = zoneAt(zone, Number(seconds))
+  const offset = offsetAt(zone, Number(seconds))
   return {
     ...clockOf(Number(seconds) + offset),
     nanosecond: Number(ns - seconds * NS_PER_SECOND),
     offset,
-    zone: name,
+    zone: () => abbreviationAt(zone, Number(seconds)),
   }
 }
 
@@ -141,7 +177,7 @@ function clockOf(localSeconds: number) {
 export function momentOf(local: Omit<LocalTime, 'offset' | 'zone'>, zone: string): bigint {
   const { year, month, day, hour, minute, second, nanosecond } = local
   const wall = daysFromCivil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
-  const guess = wall - zoneAt(zone, wall).offset
-  const seconds = wall - zoneAt(zone, guess).offset
+  const guess = wall - offsetAt(zone, wall)
+  const seconds = wall - offsetAt(zone, guess)
   return BigInt(seconds) * NS_PER_SECOND + BigInt(nanosecond)
 }

@@ -13,7 +13,7 @@ import {
   RegoObject,
   type Value,
 } from '../values/value.ts'
-import { type Builtin, BuiltinError } from './builtin.ts'
+import { type Builtin, BuiltinError, wrongKind } from './builtin.ts'
 import { chargeMatch, pattern } from './regex.ts'
 
 type Call = Builtin['call']
@@ -313,7 +313,10 @@ class Validator {
 }
 
 const matchSchema: Call = ([document, schema], context) => {
-  const read1 = read(document as Value, context)
+  if (typeof document !== 'string' && !(document instanceof RegoObject)) {
+    throw wrongKind(0, 'object or JSON text', document as Value)
+  }
+  const read1 = read(document, context)
   const read2 = read(schema as Value, context)
   const fault = faultOf(read2, context)
   if (fault !== undefined) throw new BuiltinError(fault, { argument: 2 })

@@ -113,7 +113,7 @@ function formatElement(t: LocalTime, element: string): string {
     case 'pm':
       return t.hour >= 12 ? 'pm' : 'am'
     case 'MST':
-      return t.zone
+      return t.zone()
     default:
       return /^[.,]/.test(element) ? formatFraction(t.nanosecond, element) : formatOffset(t.offset, element)
   }

@@ -126,6 +126,8 @@ const difference: Call = (args) => {
 const format: Call = (args, context) => {
   const { ns, zone, layout } = momentAt(args, 0, 3)
   context.growString((layout?.length ?? 0) * 8 + 64)
+  // names of zones are looked up in tables of several regions
+  if (zone !== '' && layout !== undefined) context.charge(1_024)
   const local = localTime(ns, zone)
   if (layout !== undefined) return formatTime(local, NAMED_LAYOUTS.get(layout) ?? layout)
   const whole = formatTime(local, '2006-01-02T15:04:05')
