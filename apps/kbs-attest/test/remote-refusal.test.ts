@@ -32,7 +32,10 @@ describe('an attestation service elsewhere', () => {
     const answer = await kbs.post('/kbs/v0/attest', text(attestation({ nonce })), { cookie })
     const body = await expectProblem(answer, 401, 'AttestationError', /evidence rejected/)
     expect(JSON.stringify(body)).not.toContain('is not 18')
-    expect(kbs.audits().at(-1)).toMatchObject({ decision: 'denied', reason: expect.stringContaining('17 is not 18') })
+    expect(kbs.audits().at(-1)).toMatchObject({
+      decision: 'denied',
+      reason: expect.stringContaining('17 is not 18'),
+    })
   })
 
   it('that refuses a policy: 400, with its text, which is for the administrator', async () => {
