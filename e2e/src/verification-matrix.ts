@@ -268,7 +268,9 @@ work). Branches are those of the files that a target is about; some of them only
 
 ${fuzzTable(run)}
 
-Found before that run, mended, and kept as seeds in \`e2e/src/fuzz/regressions\`:
+${(run.notes ?? []).join(' ')}
+
+Found before and beside that run, mended, and kept as seeds in \`e2e/src/fuzz/regressions\`:
 
 ${found.map((line) => `- ${line}`).join('\n')}`
 }

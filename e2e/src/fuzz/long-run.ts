@@ -10,6 +10,8 @@ export interface FuzzReport {
   readonly jobs: number
   readonly seed: number
   readonly targets: readonly TargetResult[]
+  /** Added by hand, where a run was not one run. */
+  readonly notes?: readonly string[]
 }
 
 export const longRunFile: URL = new URL('long-run.json', import.meta.url)
