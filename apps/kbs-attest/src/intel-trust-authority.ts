@@ -41,6 +41,7 @@ export async function openIntelTrustAuthority(
     baseUrl: intel.baseUrl,
     apiKeyFile: intel.apiKeyFile,
     ca,
+    totalTimeoutMs: intel.requestTimeoutMs,
     tokens,
     policyIds: intel.policyIds,
     allowUnmatchedPolicy: intel.allowUnmatchedPolicy,

@@ -24,6 +24,7 @@ export async function amdVerifiers(
       source.type === 'KDS'
         ? createKdsSource({
             baseUrl: source.baseUrl,
+            timeout: source.timeoutMs,
             ...(snp.cacheDir ? { cacheDirectory: snp.cacheDir } : {}),
           })
         : createOfflineStoreSource({ path: source.path }),

@@ -82,6 +82,9 @@ async function openCollateral(
     ),
     update,
     now: Date.now,
+    timeoutMs: config.timeoutMs,
+    deadlineMs: 2 * config.timeoutMs,
+    negativeMs: 1_000 * config.retrySeconds,
     ...(root ? { root } : {}),
     ...(config.cacheDir ? { files: directoryFiles(config.cacheDir) } : {}),
   })

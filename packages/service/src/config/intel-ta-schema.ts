@@ -38,6 +38,14 @@ export const intelTrustAuthorityKeys = {
   ca: filePath()
     .optional()
     .describe('Ours: PEM file with the CA of its https addresses, instead of the system’s.'),
+  request_timeout_ms: z
+    .int()
+    .min(100)
+    .max(44_000)
+    .default(40_000)
+    .describe(
+      'Ours: time limit of an evaluation, retries included; one call takes 15 s at most. Guests give up after 60 s, `/attest` after 45 s.',
+    ),
   session_key_path: filePath()
     .optional()
     .describe(

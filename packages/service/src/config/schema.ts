@@ -309,6 +309,7 @@ const vcekSource = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('KDS'),
     base_url: webAddress().default('https://kdsintf.amd.com').describe('AMD key distribution service.'),
+    timeout_ms: milliseconds(100, 30_000).default(10_000).describe('Ours: time in which it must answer.'),
   }),
   z.strictObject({
     type: z.literal('OfflineStore'),
@@ -381,6 +382,14 @@ export const verifierConfigSchema = z.strictObject({
         .describe('Intel PCS or a PCCS; `file://` names an offline collateral file.'),
       urls: z.array(webAddress()).max(8).default([]).describe('Ours: further services, tried in order.'),
       ca: filePath().optional().describe('Ours: PEM file with the CA of a PCCS that has its own.'),
+      timeout_ms: milliseconds(100, 20_000)
+        .default(10_000)
+        .describe('Ours: time in which a service must answer; all services together get twice as long.'),
+      retry_seconds: count(1, 3_600)
+        .default(60)
+        .describe(
+          'Ours: time for which a failure to fetch a document is remembered instead of asking again.',
+        ),
       cache_dir: filePath().optional().describe('Ours: directory that keeps fetched collateral.'),
       offline_dir: filePath()
         .optional()

@@ -38,6 +38,7 @@ describe('[attestation_service] with type = "intel_ta"', () => {
       certsFile: intel.certs_file,
       policyIds: [],
       allowUnmatchedPolicy: false,
+      requestTimeoutMs: 40_000,
     })
   })
 

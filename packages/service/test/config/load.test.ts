@@ -101,7 +101,7 @@ describe('the passport quick start of spec 01 §10', () => {
     expect(service.attestationTokenBroker.durationMin).toBe(5)
     expect(service.attestationTokenBroker.issuerName).toBe('CoCo-Attestation-Service')
     expect(service.verifierConfig.snpVerifier.vcekSources).toEqual([
-      { type: 'KDS', baseUrl: 'https://kdsintf.amd.com' },
+      { type: 'KDS', baseUrl: 'https://kdsintf.amd.com', timeoutMs: 10_000 },
     ])
     expect(service.timeout).toBe(5)
     expect(config.storage.data).toEqual({ type: 'Memory' })
