@@ -11,6 +11,7 @@ import type { SetSampleReferenceValueOptions } from './commands/set-sample-refer
 import type { StorageRewrapOptions } from './commands/storage-rewrap.ts'
 import type { VerifyOptions } from './commands/verify.ts'
 import type { AttestationOptions } from './guest-options.ts'
+import { addInitCommand } from './init-command.ts'
 import { addPolicyCommands } from './policy-commands.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -164,6 +165,8 @@ function addOfflineCommands(program: Command, terminal: Terminal, fail: () => vo
       const { keygen } = await import('./commands/keygen.ts')
       await keygen(terminal, options)
     })
+
+  addInitCommand(program, terminal)
 
   program
     .command('storage')

@@ -1,8 +1,8 @@
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { caCertificate, tokenCertificate } from '../certificates.ts'
 import { writeNew } from '../files.ts'
-import { caCertificate, tokenCertificate } from '../signing-certificate.ts'
 import { CommandFailed, type Terminal } from '../terminal.ts'
 
 export interface KeygenOptions {

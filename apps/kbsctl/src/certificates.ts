@@ -7,17 +7,23 @@ import {
   AuthorityKeyIdentifier,
   BasicConstraints,
   Certificate,
+  ExtendedKeyUsage,
   Extension,
   Extensions,
+  GeneralName,
   id_ce_authorityKeyIdentifier,
   id_ce_basicConstraints,
+  id_ce_extKeyUsage,
   id_ce_keyUsage,
+  id_ce_subjectAltName,
   id_ce_subjectKeyIdentifier,
+  id_kp_serverAuth,
   KeyIdentifier,
   KeyUsage,
   KeyUsageFlags,
   Name,
   RelativeDistinguishedName,
+  SubjectAlternativeName,
   SubjectKeyIdentifier,
   SubjectPublicKeyInfo,
   TBSCertificate,
@@ -25,7 +31,7 @@ import {
   Version,
 } from '@peculiar/asn1-x509'
 
-/** Certificates for token keys: a CA of one's own and a leaf below it (spec 01 §10). EC P-256, ECDSA with SHA-256. */
+/** Certificates of a CA of one's own: for keys that sign tokens (spec 01 §10) and for TLS servers. EC P-256, ECDSA with SHA-256. */
 
 const ecdsaWithSha256 = '1.2.840.10045.4.3.2'
 const commonName = '2.5.4.3'
@@ -51,12 +57,42 @@ export function caCertificate(ca: Subject, lifetime: Lifetime): string {
 
 /** A certificate for a key that signs tokens. PEM. */
 export function tokenCertificate(subject: Subject, ca: Subject, lifetime: Lifetime): string {
-  const keyIdentifier = new KeyIdentifier(keyIdOf(ca.key))
+  return issued(subject, ca, lifetime, leafExtensions(ca))
+}
+
+/** Under which names a server is reached. */
+export interface ServerNames {
+  /** Host names, in lower case, `*.` allowed in front. */
+  readonly dns: readonly string[]
+  /** IPv4 or IPv6 addresses. */
+  readonly ip: readonly string[]
+}
+
+/** A certificate for a TLS server. PEM. */
+export function serverCertificate(
+  subject: Subject,
+  ca: Subject,
+  lifetime: Lifetime,
+  names: ServerNames,
+): string {
+  const alternatives = new SubjectAlternativeName([
+    ...names.dns.map((dNSName) => new GeneralName({ dNSName })),
+    ...names.ip.map((iPAddress) => new GeneralName({ iPAddress })),
+  ])
   return issued(subject, ca, lifetime, [
+    ...leafExtensions(ca),
+    extension(id_ce_extKeyUsage, false, new ExtendedKeyUsage([id_kp_serverAuth])),
+    extension(id_ce_subjectAltName, false, alternatives),
+  ])
+}
+
+function leafExtensions(ca: Subject): Extension[] {
+  const keyIdentifier = new KeyIdentifier(keyIdOf(ca.key))
+  return [
     extension(id_ce_basicConstraints, true, new BasicConstraints({ cA: false })),
     extension(id_ce_keyUsage, true, new KeyUsage(KeyUsageFlags.digitalSignature)),
     extension(id_ce_authorityKeyIdentifier, false, new AuthorityKeyIdentifier({ keyIdentifier })),
-  ])
+  ]
 }
 
 function issued(subject: Subject, issuer: Subject, lifetime: Lifetime, extensions: Extension[]): string {
