@@ -15,6 +15,15 @@ export type FetchDocument = (url: URL, options: DocumentOptions) => Promise<Buff
 /** The document cannot be had; the message names host and path, never credentials or query. */
 export class DocumentUnavailable extends Error {
   override readonly name = 'DocumentUnavailable'
+  /** Whether the server has answered, though not with the document. */
+  readonly answered: boolean
+  constructor(
+    message: string,
+    { cause, answered }: { readonly cause?: unknown; readonly answered: boolean },
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.answered = answered
+  }
 }
 
 /**
@@ -23,8 +32,9 @@ export class DocumentUnavailable extends Error {
  */
 export const fetchDocument: FetchDocument = (url, { ca, timeoutMs, maxBytes }) =>
   new Promise((resolve, reject) => {
+    let answered = false
     const fail = (why: string, cause?: unknown) =>
-      reject(new DocumentUnavailable(`${documentName(url)}: ${why}`, { cause }))
+      reject(new DocumentUnavailable(`${documentName(url)}: ${why}`, { cause, answered }))
     const options = {
       headers: {
         accept: 'application/json, */*;q=0.1',
@@ -36,6 +46,7 @@ export const fetchDocument: FetchDocument = (url, { ca, timeoutMs, maxBytes }) =
     }
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     const request = send(url, { ...options, agent: false }, (response) => {
+      answered = true
       if (response.statusCode !== 200) {
         response.destroy()
         return fail(`status ${response.statusCode}`)

@@ -5,7 +5,7 @@ import { isJsonObject, type JsonObject, type JsonValue, parseJson } from '@passp
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { isAcceptableKeySource } from '../config/rules.ts'
-import { documentName, type FetchDocument, fetchDocument } from './document.ts'
+import { DocumentUnavailable, documentName, type FetchDocument, fetchDocument } from './document.ts'
 import { keyFromJwk, keyFromPem, UnusableKey, type VerificationKey } from './verification-key.ts'
 
 /** Names one key: by `kid`, or by RFC 7638 thumbprint. */
@@ -51,6 +51,8 @@ export class KeySourceError extends Error {
 }
 
 const timeoutMs = 5_000
+/** Between two reads while there is no key at hand: until then nothing can be verified, and nobody may be asking. */
+const retryMs = 2_000
 const maxBytes = 1_048_576
 const maxKeys = 256
 
@@ -98,6 +100,7 @@ class RefreshingSource implements KeySource {
   #askedAt = Number.NEGATIVE_INFINITY
   #inFlight: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
+  #closed = false
 
   constructor(options: KeySourceOptions, location: Location) {
     this.#options = options
@@ -106,8 +109,15 @@ class RefreshingSource implements KeySource {
     this.#now = options.now ?? (() => performance.now())
   }
 
+  /** Reads again after a while, and so on. */
   start(): void {
-    this.#timer = setInterval(() => void this.#refreshQuietly(), this.#options.refreshSeconds * 1000).unref()
+    const refreshMs = this.#options.refreshSeconds * 1000
+    const waitMs = this.keys().length > 0 ? refreshMs : Math.min(refreshMs, retryMs)
+    this.#timer = setTimeout(() => {
+      void this.#refreshQuietly().then(() => {
+        if (!this.#closed) this.start()
+      })
+    }, waitMs).unref()
   }
 
   keys(): readonly VerificationKey[] {
@@ -136,7 +146,8 @@ class RefreshingSource implements KeySource {
   }
 
   close(): void {
-    clearInterval(this.#timer)
+    this.#closed = true
+    clearTimeout(this.#timer)
   }
 
   known(selector: KeySelector): readonly VerificationKey[] {
@@ -177,6 +188,8 @@ class RefreshingSource implements KeySource {
     try {
       members = await this.#keySetAt(url)
     } catch (notDirect) {
+      // who does not answer here does not answer there, and would take as long again to show it
+      if (notDirect instanceof DocumentUnavailable && !notDirect.answered) throw notDirect
       members = await this.#discoveredKeySet(url, notDirect)
     }
     return this.#usableKeys(members)

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
   createKeySource,
+  DocumentUnavailable,
   type KeySource,
   type KeySourceOptions,
   keyFromJwk,
@@ -123,6 +124,27 @@ describe('an https JWK set', () => {
     await expect(source.ping()).rejects.toThrow()
     server.documents.set('/jwks', keySetOf(signer))
     await expect.poll(() => source.keys().length, { timeout: 3_000 }).toBe(1)
+  })
+
+  it('is asked for every other second until it has been had, however long the refresh interval', async () => {
+    const signer = await makeSigner()
+    const source = await open({ refreshSeconds: 86_400 })
+    await expect(source.ping()).rejects.toThrow()
+    server.documents.set('/jwks', keySetOf(signer))
+    await expect.poll(() => source.keys().length, { timeout: 5_000 }).toBe(1)
+    const { length } = server.requests
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    expect(server.requests).toHaveLength(length)
+  }, 15_000)
+
+  it('is not looked for by discovery at a server that does not answer', async () => {
+    const asked: string[] = []
+    const fetchDocument = (url: URL) => {
+      asked.push(url.pathname)
+      return Promise.reject(new DocumentUnavailable('no answer in time', { answered: false }))
+    }
+    await expect((await open({ fetchDocument })).ping()).rejects.toThrow(/no keys/)
+    expect(asked).toEqual(['/jwks'])
   })
 
   it('is not read beyond 1 MiB', async () => {
