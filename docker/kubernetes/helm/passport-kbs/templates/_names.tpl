@@ -1,0 +1,73 @@
+{{- define "kbs.name" -}}
+{{- default .Values.program .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "kbs.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains (include "kbs.name" .) .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "kbs.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "kbs.serviceAccountName" -}}
+{{- default (include "kbs.fullname" .) .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "kbs.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "kbs.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: kbs
+{{- end }}
+
+{{- define "kbs.labels" -}}
+{{ include "kbs.selectorLabels" . }}
+{{ include "kbs.commonLabels" . }}
+{{- end }}
+
+{{- define "kbs.redisSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "kbs.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: redis
+{{- end }}
+
+{{- define "kbs.redisLabels" -}}
+{{ include "kbs.redisSelectorLabels" . }}
+{{ include "kbs.commonLabels" . }}
+{{- end }}
+
+{{- define "kbs.commonLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: passport-kbs
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "kbs.image" -}}
+{{- $repository := default (printf "passport-kbs/%s" .Values.program) .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{ $repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* What the restricted Pod Security Standard asks of a container, and a root file system that nobody writes to. */}}
+{{- define "kbs.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "kbs.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
