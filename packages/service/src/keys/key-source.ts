@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from '@passport-kbs/protocol'
 import type { Logger } from 'pino'
@@ -53,6 +54,8 @@ export class KeySourceError extends Error {
 const timeoutMs = 5_000
 /** Between two reads while there is no key at hand: until then nothing can be verified, and nobody may be asking. */
 const retryMs = 2_000
+/** How long the start waits for a server's keys. */
+const startPatienceMs = 1_000
 const maxBytes = 1_048_576
 const maxKeys = 256
 
@@ -64,14 +67,21 @@ const maxKeys = 256
 export async function createKeySource(options: KeySourceOptions): Promise<KeySource> {
   const location = locate(options)
   const source = new RefreshingSource(options, location)
-  try {
-    await source.refresh()
-  } catch (error) {
-    if (location.kind === 'file') throw error
-    options.logger.warn({ err: error, source: location.name }, 'keys cannot be read yet')
-  }
+  if (location.kind === 'file') await source.refresh()
+  else await firstRead(source, options.logger)
   source.start()
   return source
+}
+
+/** Goes on reading after the start, which a server that is silent must not hold up. */
+async function firstRead(source: RefreshingSource, logger: Logger): Promise<void> {
+  const late = new Error(`no answer within ${startPatienceMs} ms`)
+  const patience = delay(startPatienceMs, undefined, { ref: false }).then(() => Promise.reject(late))
+  try {
+    await Promise.race([source.refresh(), patience])
+  } catch (error) {
+    logger.warn({ err: error, source: source.name }, 'keys cannot be read yet')
+  }
 }
 
 type Location =

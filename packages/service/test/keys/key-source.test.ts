@@ -137,6 +137,15 @@ describe('an https JWK set', () => {
     expect(server.requests).toHaveLength(length)
   }, 15_000)
 
+  it('does not hold up the start when its server is silent', async () => {
+    const signer = await makeSigner()
+    const { promise: answer, resolve } = Promise.withResolvers<Buffer>()
+    const source = await open({ fetchDocument: () => answer })
+    await expect(source.ping()).rejects.toThrow(/no keys/)
+    resolve(Buffer.from(keySetOf(signer)))
+    await expect.poll(() => source.keys().length).toBe(1)
+  })
+
   it('is not looked for by discovery at a server that does not answer', async () => {
     const asked: string[] = []
     const fetchDocument = (url: URL) => {
