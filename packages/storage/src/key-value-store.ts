@@ -29,6 +29,15 @@ export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable'
 }
 
+/** The back end asks not to be asked again for a while. */
+export class StorageBusy extends StorageUnavailable {
+  readonly retryAfterMs: number
+  constructor(message: string, retryAfterMs: number) {
+    super(message)
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
 /** The key or namespace cannot be stored: letters, digits and `-_./:` only, no empty or dot segments. */
 export class InvalidStorageKey extends Error {
   override readonly name = 'InvalidStorageKey'

@@ -1,3 +1,4 @@
+import { azureAccessKeys, hasOneVaultCredential, vaultAccessKeys, vaultPath } from '@passport-kbs/storage'
 import { z } from 'zod'
 
 /** `[[plugins]]` (spec 01 §5.2). Of the plugins of Trustee there is `resource`; its back end decides the other keys. */
@@ -43,65 +44,22 @@ const kvStorage = z.strictObject({
   mounts,
 })
 
-const filePath = () => z.string().min(1).max(4096)
-const mountPath = () =>
-  z
-    .string()
-    .regex(
-      /^[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/,
-      'must be a path such as "secret"',
-    )
-
 const vault = z
   .strictObject({
     name,
     storage_backend_type: z
       .literal('Vault')
       .describe('Secrets are in HashiCorp Vault or OpenBao, engine KV.'),
-    vault_url: z
-      .string()
-      .max(2048)
-      .refine(isServerAddress, { message: 'must be https://host[:port], or http:// of this machine' })
-      .describe('Address, without a path.'),
-    token: z
-      .string()
-      .regex(/^[\x21-\x7e]{1,4096}$/, 'must be printable ASCII')
-      .optional()
-      .describe('Token. It is renewed while Vault allows it.'),
-    token_file: filePath()
-      .optional()
-      .describe('Ours: file with the token instead, read at each request; whoever writes it keeps it fresh.'),
-    kubernetes: z
-      .strictObject({
-        role: z.string().min(1).max(256).describe('Ours: role of the Kubernetes auth method.'),
-        auth_path: mountPath().default('kubernetes').describe('Ours: where the auth method is mounted.'),
-        jwt_file: filePath()
-          .default('/var/run/secrets/kubernetes.io/serviceaccount/token')
-          .describe('Ours: token of the service account.'),
-      })
-      .optional()
-      .describe('Ours: log in with the service account instead.'),
-    mount_path: mountPath().default('secret').describe('Where the engine is mounted.'),
+    ...vaultAccessKeys(''),
+    mount_path: vaultPath().default('secret').describe('Where the engine is mounted.'),
     kv_version: z
       .union([z.literal(1), z.literal(2)])
       .default(1)
       .describe('Ours: version of the engine; 2 keeps versions.'),
-    namespace: mountPath().optional().describe('Ours: namespace of Vault Enterprise or OpenBao.'),
-    verify_ssl: z
-      .literal(true, { message: 'the certificate of Vault is always verified' })
-      .default(true)
-      .describe('Only `true`: for a CA of your own there is `ca_certs`.'),
-    ca_certs: z
-      .array(filePath())
-      .max(16)
-      .default([])
-      .describe('PEM files with the CAs to trust instead of the system’s.'),
-    timeout_ms: z.int().min(10).max(60_000).default(5_000).describe('Ours: time in which Vault must answer.'),
     mounts,
   })
   .superRefine((plugin, context) => {
-    const given = [plugin.token, plugin.token_file, plugin.kubernetes].filter((way) => way !== undefined)
-    if (given.length === 1) return
+    if (hasOneVaultCredential(plugin)) return
     const message = 'give one of token, token_file and kubernetes'
     context.addIssue({ code: 'custom', path: ['token'], message, input: undefined })
   })
@@ -111,18 +69,7 @@ const azureKeyVault = z.strictObject({
   storage_backend_type: z
     .literal('AzureKeyVault')
     .describe('Ours: secrets are in Azure Key Vault, read by its own API.'),
-  vault_uri: z
-    .string()
-    .regex(/^https:\/\/[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\/?$/, 'must be https://<name>.vault.azure.net')
-    .describe('Ours: address, e.g. `https://my-vault.vault.azure.net`.'),
-  credential: z
-    .enum(['workload-identity', 'managed-identity', 'environment'])
-    .default('workload-identity')
-    .describe('Ours: how this process proves to Microsoft Entra who it is.'),
-  client_id: z
-    .uuid()
-    .optional()
-    .describe('Ours: client id of the identity; default: env `AZURE_CLIENT_ID`, or the one of the machine.'),
+  ...azureAccessKeys(),
   names: z
     .array(
       z.strictObject({
@@ -152,23 +99,8 @@ const azureKeyVault = z.strictObject({
     .max(86_400_000)
     .default(0)
     .describe('Ours: how much longer while Key Vault is down; 0: not at all.'),
-  timeout_ms: z
-    .int()
-    .min(10)
-    .max(60_000)
-    .default(5_000)
-    .describe('Ours: time in which Key Vault must answer.'),
   mounts,
 })
-
-/** Plain HTTP is for an agent of Vault beside this process. */
-function isServerAddress(text: string): boolean {
-  const url = URL.parse(text)
-  if (url === null || url.username + url.password + url.search + url.hash !== '' || url.pathname !== '/')
-    return false
-  const here = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
-  return url.protocol === 'https:' || (url.protocol === 'http:' && here)
-}
 
 /** The names and values of Trustee in the spelling that the schema has. */
 function spelled(plugin: unknown): unknown {

@@ -2,8 +2,9 @@ import type { KeyValueStore, Storage } from '../key-value-store.ts'
 import { StorageUnavailable } from '../key-value-store.ts'
 import { sameBytes } from '../memory-storage.ts'
 import { assertValueSize, MAX_VALUE_BYTES, ValueTooLarge } from '../storage-key.ts'
-import { ENVELOPE_OVERHEAD_BYTES, isSealed, openValue, sealValue } from './envelope.ts'
+import { ENVELOPE_OVERHEAD_BYTES, isSealed, keyIdOf, openValue, sealValue } from './envelope.ts'
 import type { StorageKeyring } from './storage-keyring.ts'
+import { fixedKeys, type StorageKeys } from './storage-keys.ts'
 
 export interface EncryptionOptions {
   /** Namespaces to encrypt; the others are as they are in the storage beneath. Default `repository`, the secrets. */
@@ -24,54 +25,66 @@ const MAX_ATTEMPTS = 100
  */
 export function encryptedStorage(
   storage: Storage,
-  keyring: StorageKeyring,
+  keyring: StorageKeyring | StorageKeys,
   { namespaces = ['repository'], require = false }: EncryptionOptions = {},
 ): Storage {
   const encrypted = new Set(namespaces)
+  const keys = 'forWriting' in keyring ? keyring : fixedKeys(keyring)
   return {
     namespace(name) {
       const store = storage.namespace(name)
-      return encrypted.has(name) ? encryptedNamespace(store, name, keyring, require) : store
+      return encrypted.has(name) ? encryptedNamespace(store, name, keys, require) : store
     },
-    ping: () => storage.ping(),
-    close: () => storage.close(),
+    async ping() {
+      await storage.ping()
+      await keys.ping()
+    },
+    async close() {
+      await keys.close()
+      await storage.close()
+    },
   }
 }
 
 function encryptedNamespace(
   store: KeyValueStore,
   namespace: string,
-  keyring: StorageKeyring,
+  keys: StorageKeys,
   require: boolean,
 ): KeyValueStore {
-  const seal = (key: string, value: Uint8Array) => {
+  const seal = async (key: string, value: Uint8Array) => {
     assertSealableSize(value)
-    return sealValue(keyring, { namespace, key }, value)
+    return sealValue(await keys.forWriting(), { namespace, key }, value)
   }
-  const read = (key: string, stored: Uint8Array | undefined) => {
+  const open = async (key: string, stored: Uint8Array) => {
+    const known = keys.known()
+    const keyring = known.find(keyIdOf(stored)) === undefined ? await keys.lookAgain() : known
+    return openValue(keyring, { namespace, key }, stored)
+  }
+  const read = async (key: string, stored: Uint8Array | undefined) => {
     if (stored === undefined) return undefined
-    if (isSealed(stored)) return openValue(keyring, { namespace, key }, stored)
+    if (isSealed(stored)) return open(key, stored)
     if (require) throw new StorageUnavailable('a stored value is not encrypted')
     return stored
   }
   return {
     get: async (key) => read(key, await store.get(key)),
-    set: async (key, value, options) => store.set(key, seal(key, value), options),
+    set: async (key, value, options) => store.set(key, await seal(key, value), options),
     /** The same value has a new envelope each time: compare what is in it, and swap the envelope that was read. */
     async compareAndSet(key, expected, value) {
-      const sealed = seal(key, value)
+      const sealed = await seal(key, value)
       if (expected === undefined) return store.compareAndSet(key, undefined, sealed)
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         const stored = await store.get(key)
-        if (stored === undefined || !sameBytes(read(key, stored), expected)) return false
+        if (stored === undefined || !sameBytes(await read(key, stored), expected)) return false
         if (await store.compareAndSet(key, stored, sealed)) return true
         // Not the expected value any more, or the same in another envelope, as after a re-wrapping.
       }
       throw new StorageUnavailable('the value is being changed by others')
     },
-    getMany: async (keys) => {
-      const stored = await store.getMany(keys)
-      return keys.map((key, index) => read(key, stored[index]))
+    getMany: async (names) => {
+      const stored = await store.getMany(names)
+      return Promise.all(names.map((key, index) => read(key, stored[index])))
     },
     delete: (key) => store.delete(key),
     list: () => store.list(),

@@ -75,7 +75,8 @@ export function openValue(keyring: StorageKeyring, place: ValuePlace, stored: Ui
   }
 }
 
-function keyIdOf(stored: Uint8Array): Uint8Array {
+/** The id of the key that an envelope needs. */
+export function keyIdOf(stored: Uint8Array): Uint8Array {
   return stored.subarray(MAGIC.byteLength, HEADER_BYTES)
 }
 

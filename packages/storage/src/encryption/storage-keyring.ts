@@ -41,16 +41,22 @@ export function createStorageKeyring(
 }
 
 /**
- * Reads the keys that the configuration names.
+ * Reads the keys from the files that the configuration names.
  *
  * @throws StorageConfigError for a file that cannot be read, that others may read, or that does not hold a key
  */
-export async function openStorageKeyring(config: EncryptionConfig): Promise<StorageKeyring> {
-  const [current, ...previous] = await Promise.all(
-    [config.keyFile, ...config.previousKeyFiles].map(readKeyFile),
-  )
-  if (current === undefined) throw new Error('there is a current key')
+export async function openStorageKeyring({
+  keyFile,
+  previousKeyFiles,
+}: EncryptionConfig): Promise<StorageKeyring> {
+  if (keyFile === undefined) throw new StorageConfigError('storage_backend.encryption.key_file is missing')
+  const [current, previous] = await Promise.all([readKeyFile(keyFile), readKeyFiles(previousKeyFiles)])
   return createStorageKeyring(current, previous)
+}
+
+/** @throws StorageConfigError as `openStorageKeyring` */
+export function readKeyFiles(paths: readonly string[]): Promise<readonly StorageKey[]> {
+  return Promise.all(paths.map(readKeyFile))
 }
 
 async function readKeyFile(path: string): Promise<StorageKey> {

@@ -1,4 +1,5 @@
-import { lstat, realpath } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, lstat, realpath } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import { StorageUnavailable } from '../key-value-store.ts'
 import { absent, readRegularFile } from '../local-fs/durable-file.ts'
@@ -29,14 +30,23 @@ export function directorySecrets(directory: string): SecretBackend {
       try {
         return await readWithin(directory, name)
       } catch (cause) {
-        if (cause instanceof StorageUnavailable) throw cause
-        const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
-        throw new StorageUnavailable(`cannot read the directory of secrets: ${code}`, { cause })
+        throw unreadable(cause)
       }
     },
     write: refuse,
     delete: refuse,
+    async ping() {
+      await access(`${directory}/.`, constants.R_OK | constants.X_OK).catch((cause) => {
+        throw unreadable(cause)
+      })
+    },
   }
+}
+
+function unreadable(cause: unknown): StorageUnavailable {
+  if (cause instanceof StorageUnavailable) return cause
+  const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+  return new StorageUnavailable(`cannot read the directory of secrets: ${code}`, { cause })
 }
 
 /** Resolves the links first and opens the file they name: between the two the driver may have swapped them. */

@@ -17,5 +17,8 @@ export function mountSecrets(main: SecretBackend, mounts: readonly SecretMount[]
     read: async (path, options) => backendOf(path).read(path, options),
     write: async (path, value) => backendOf(path).write(path, value),
     delete: async (path) => backendOf(path).delete(path),
+    async ping() {
+      await Promise.all([main, ...mounts.map(({ backend }) => backend)].map((backend) => backend.ping()))
+    },
   }
 }

@@ -16,6 +16,8 @@ export interface SecretBackend {
   write(path: string, value: Uint8Array): Promise<void>
   /** Answers whether there was a secret. @throws SecretBackendReadOnly */
   delete(path: string): Promise<boolean>
+  /** Resolves when secrets can probably be read; asks at little cost. For readiness. @throws StorageUnavailable */
+  ping(): Promise<void>
 }
 
 /** A back end with connections or timers that end with the service. */

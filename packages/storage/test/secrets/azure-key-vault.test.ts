@@ -57,7 +57,7 @@ async function open(changes: Partial<AzureKeyVaultConfig> = {}, ca = vault.ca) {
       retryOptions: { maxRetries: 0 },
       tlsOptions,
     }),
-    client: { tlsOptions, disableChallengeResourceVerification: true, retryOptions: { maxRetries: 0 } },
+    client: { tlsOptions, disableChallengeResourceVerification: true },
   })
 }
 

@@ -1,8 +1,11 @@
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
-import { type Context, Hono } from 'hono'
+import { type Context, Hono, type Next } from 'hono'
 import { makeCertificate } from '../tls/certificates.ts'
+import { type FakeKeys, mountKeys } from './fake-keys.ts'
+
+export { type FakeKeys, type FakeKeyVersion, rotateKey } from './fake-keys.ts'
 
 export type KeyVaultFault = 'down' | 'quota' | 'slow' | 'garbage' | 'empty' | 'forbidden'
 
@@ -13,8 +16,8 @@ interface Version {
 }
 
 /**
- * The secrets API of Azure Key Vault over HTTPS, with the challenge that a client without a token gets, and beside it the
- * token endpoint of Microsoft Entra for a federated workload.
+ * Secrets and keys as Azure Key Vault has them, over HTTPS, with the challenge that a client without a token gets, and
+ * beside it the token endpoint of Microsoft Entra for a federated workload.
  */
 export interface FakeKeyVault {
   readonly url: string
@@ -22,7 +25,10 @@ export interface FakeKeyVault {
   readonly tenant: string
   /** Versions by name, oldest first. */
   readonly secrets: Map<string, Version[]>
-  /** `GET /secrets/...` that carried a token, in order. */
+  readonly keys: FakeKeys
+  /** Operations on keys that the caller has no role for: `get`, `wrapkey`, `unwrapkey`, `sign`. */
+  readonly denied: Set<string>
+  /** `GET /secrets/...` that carried a token, in order; those for keys as well. */
   readonly requests: string[]
   /** Tokens that are accepted. */
   readonly tokens: Set<string>
@@ -34,7 +40,14 @@ export interface FakeKeyVault {
 
 const tenant = '11111111-2222-4333-8444-555555555555'
 
-export async function startFakeKeyVault(): Promise<FakeKeyVault> {
+export interface FakeKeyVaultOptions {
+  /** Where Entra is, for clients that reach it under its public name. Default: here. */
+  readonly authority?: string
+  /** How long a token lasts. */
+  readonly tokenSeconds?: number
+}
+
+export async function startFakeKeyVault(options: FakeKeyVaultOptions = {}): Promise<FakeKeyVault> {
   const ca = makeCertificate({ name: 'Azure CA', ca: true })
   const certificate = makeCertificate({ name: 'localhost', issuer: ca, addresses: ['127.0.0.1'] })
   const vault: FakeKeyVault = {
@@ -42,6 +55,8 @@ export async function startFakeKeyVault(): Promise<FakeKeyVault> {
     ca: ca.pem,
     tenant,
     secrets: new Map(),
+    keys: new Map(),
+    denied: new Set(),
     requests: [],
     tokens: new Set(),
     assertion: 'account',
@@ -60,13 +75,18 @@ export async function startFakeKeyVault(): Promise<FakeKeyVault> {
       server.closeAllConnections()
     })
   Object.assign(vault, { url, stop })
-  entra(app, vault)
-  keyVault(app, vault)
+  entra(app, vault, { authority: url, tokenSeconds: 3_600, ...options })
+  keyVault(app, vault, options.authority ?? url)
+  mountKeys(app, () => vault.url, vault.keys, vault.denied)
   return vault
 }
 
-function entra(app: Hono, vault: FakeKeyVault): void {
-  const base = () => `${vault.url}/${tenant}`
+function entra(
+  app: Hono,
+  vault: FakeKeyVault,
+  { authority, tokenSeconds }: Required<FakeKeyVaultOptions>,
+): void {
+  const base = () => `${authority}/${tenant}`
   app.get(`/${tenant}/v2.0/.well-known/openid-configuration`, (c) =>
     c.json({
       issuer: `${base()}/v2.0`,
@@ -80,21 +100,23 @@ function entra(app: Hono, vault: FakeKeyVault): void {
     if (form.client_assertion !== vault.assertion) return c.json({ error: 'invalid_client' }, 401)
     const token = crypto.randomUUID()
     vault.tokens.add(token)
-    return c.json({ token_type: 'Bearer', expires_in: 3600, access_token: token })
+    return c.json({ token_type: 'Bearer', expires_in: tokenSeconds, access_token: token })
   })
 }
 
-function keyVault(app: Hono, vault: FakeKeyVault): void {
+function keyVault(app: Hono, vault: FakeKeyVault, authority: string): void {
   const { secrets } = vault
-  app.use('/secrets/*', async (c, next) => {
+  const guard = async (c: Context, next: Next) => {
     const token = c.req.header('authorization')?.replace('Bearer ', '') ?? ''
     if (!vault.tokens.has(token)) {
-      const challenge = `Bearer authorization="${vault.url}/${tenant}", resource="https://vault.azure.net"`
+      const challenge = `Bearer authorization="${authority}/${tenant}", resource="https://vault.azure.net"`
       return refusal(c, 401, 'Unauthorized', { 'www-authenticate': challenge })
     }
     vault.requests.push(`${c.req.method} ${c.req.path}`)
     return vault.fault === undefined ? next() : faulty(c, vault.fault)
-  })
+  }
+  app.use('/secrets/*', guard)
+  app.use('/keys/*', guard)
   const bundle = (name: string, { id, value, contentType }: Version) => ({
     value,
     id: `${vault.url}/secrets/${name}/${id}`,

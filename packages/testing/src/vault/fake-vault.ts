@@ -3,17 +3,22 @@ import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import { makeCertificate, type TestIdentity } from '../tls/certificates.ts'
+import { type FakeTransitKeys, mountTransit } from './fake-transit.ts'
+
+export { type FakeTransitKey, type FakeTransitKeys, rotateTransitKey } from './fake-transit.ts'
 
 export type VaultFault = 'sealed' | 'quota' | 'slow' | 'garbage' | 'no-object' | 'redirect' | 'empty'
 
 interface Token {
   ttl: number
   renewable: boolean
+  /** Beginnings of paths below `/v1/` that its policy does not allow. */
+  denied?: readonly string[]
 }
 
 /**
  * The HTTP interface of Vault and OpenBao as far as a client of KV needs it, over HTTPS: KV version 1 at `secret`, version
- * 2 at `kv`, tokens with `lookup-self` and `renew-self`, and the Kubernetes auth method for role `kbs`. Time stands
+ * 2 at `kv`, the engine transit at `transit`, `sys/health`, tokens with `lookup-self` and `renew-self`, and the Kubernetes auth method for role `kbs`. Time stands
  * still: a token ends when a test deletes it.
  */
 export interface FakeVault {
@@ -25,6 +30,7 @@ export interface FakeVault {
   readonly entries: Map<string, unknown>
   /** Entries of version 2, by path, oldest first; a deleted version is undefined. */
   readonly versions: Map<string, unknown[]>
+  readonly transit: FakeTransitKeys
   /** `GET /v1/...` in order. */
   readonly requests: string[]
   /** The token of the service account that may log in. */
@@ -43,6 +49,7 @@ export async function startFakeVault({ expired = false } = {}): Promise<FakeVaul
     tokens: new Map(),
     entries: new Map(),
     versions: new Map(),
+    transit: new Map(),
     requests: [],
     jwt: 'account',
     namespace: undefined,
@@ -58,8 +65,13 @@ function application(vault: Omit<FakeVault, 'url' | 'stop'>): Hono {
   app.use(async (c, next) => {
     vault.requests.push(`${c.req.method} ${c.req.path}`)
     if (vault.fault !== undefined) return faulty(c, vault.fault)
+    if (c.req.path === '/v1/sys/health') return next()
     if (c.req.header('x-vault-namespace') !== vault.namespace) return c.json({ errors: ['no handler'] }, 404)
     if (!c.req.path.endsWith('/login') && !vault.tokens.has(tokenOf(c))) {
+      return c.json({ errors: ['permission denied'] }, 403)
+    }
+    const denied = vault.tokens.get(tokenOf(c))?.denied ?? []
+    if (denied.some((start) => c.req.path.startsWith(`/v1/${start}`))) {
       return c.json({ errors: ['permission denied'] }, 403)
     }
     return next()
@@ -79,8 +91,10 @@ function application(vault: Omit<FakeVault, 'url' | 'stop'>): Hono {
     const token = vault.tokens.get(tokenOf(c))
     return c.json(envelope({ auth: { lease_duration: token?.ttl, renewable: token?.renewable } }))
   })
+  app.get('/v1/sys/health', (c) => c.json({ initialized: true, sealed: false, standby: false }))
   firstVersion(app, vault.entries)
   secondVersion(app, vault.versions)
+  mountTransit(app, vault.transit, envelope)
   return app
 }
 
@@ -147,7 +161,7 @@ async function faulty(c: Context, fault: VaultFault): Promise<Response> {
     case 'sealed':
       return c.json({ errors: ['Vault is sealed'] }, 503)
     case 'quota':
-      return c.json({ errors: ['request path rate limit quota exceeded'] }, 429)
+      return c.json({ errors: ['request path rate limit quota exceeded'] }, 429, { 'retry-after': '1' })
     case 'slow':
       await new Promise((done) => setTimeout(done, 2_000).unref())
       return c.json({})

@@ -1,39 +1,32 @@
-import type { TokenCredential } from '@azure/identity'
-import type { KeyVaultSecret, SecretClientOptions } from '@azure/keyvault-secrets'
+import type { KeyVaultSecret } from '@azure/keyvault-secrets'
 import { decodeBase64, encodeBase64, encodeUtf8 } from '@passport-kbs/protocol'
 import { StorageUnavailable } from '../../key-value-store.ts'
 import { ValueTooLarge } from '../../storage-key.ts'
 import { CachedReads } from '../cached-reads.ts'
+import { InvalidSecretVersion, type OpenSecretBackend, SecretBackendReadOnly } from '../secret-backend.ts'
 import {
-  InvalidSecretVersion,
-  type OpenSecretBackend,
-  SecretAccessRefused,
-  SecretBackendReadOnly,
-} from '../secret-backend.ts'
+  type AzureAccess,
+  type AzureSeams,
+  clientOptions,
+  credentialOf,
+  keyVaultFailure,
+} from './azure-access.ts'
 
 /** `[[plugins]]` with `storage_backend_type = "AzureKeyVault"`, in camelCase. */
-export interface AzureKeyVaultConfig {
-  /** `https://<name>.vault.azure.net` */
-  readonly vaultUri: string
-  readonly credential: 'workload-identity' | 'managed-identity' | 'environment'
-  readonly clientId?: string
+export interface AzureKeyVaultConfig extends AzureAccess {
   readonly names: readonly { readonly path: string; readonly secret: string }[]
   readonly allowWrite: boolean
   readonly cacheMs: number
   readonly staleMs: number
-  readonly timeoutMs: number
-}
-
-/** What else a client may be given; tests stand in for Azure with it. */
-export interface AzureSeams {
-  readonly credential?: TokenCredential
-  readonly client?: SecretClientOptions
 }
 
 /** Content types of secrets whose value is base64. */
 const binaryTypes = ['application/octet-stream', 'application/octet-stream;base64', 'application/x-pkcs12']
 /** Key Vault holds 25 KiB in a secret. */
 const largestValue = 25_600
+/** Asked for where no other is known: that there is none is an answer, too. */
+const absentName = 'passport-kbs-readiness'
+const recentMs = 10_000
 const segment = /^[a-z0-9]+(?:-[a-z0-9]+)*$/
 
 /**
@@ -47,17 +40,24 @@ export async function openAzureKeyVault(
 ): Promise<OpenSecretBackend> {
   // large libraries, which only those pay for who use them
   const { SecretClient: Client } = await import('@azure/keyvault-secrets')
-  const client = new Client(config.vaultUri, seams.credential ?? (await credentialOf(config)), {
-    // a guest waits, and the next request asks again
-    retryOptions: { maxRetries: 0 },
-    ...seams.client,
-  })
+  const client = new Client(config.vaultUri, await credentialOf(config, seams), clientOptions(seams))
   const cache = new CachedReads({
     ttlMs: config.cacheMs,
     staleMs: config.staleMs,
     clock: () => performance.now(),
   })
   const abortSignal = () => AbortSignal.timeout(config.timeoutMs)
+  /** A name that we may read: where roles are given for single secrets, others are refused. */
+  let probe = config.names[0]?.secret ?? absentName
+  let answeredAt = Number.NEGATIVE_INFINITY
+  const readVersion = (name: string, version?: string) =>
+    answering(async () => {
+      const options = { abortSignal: abortSignal(), ...(version === undefined ? {} : { version }) }
+      const secret = await client.getSecret(name, options)
+      const bytes = bytesOf(secret)
+      probe = name
+      return bytes
+    })
   const nameToWrite = (path: string) => {
     if (!config.allowWrite) throw new SecretBackendReadOnly()
     const name = nameOf(config, path)
@@ -69,12 +69,11 @@ export async function openAzureKeyVault(
       const name = nameOf(config, path)
       if (version !== undefined && !/^[0-9a-f]{32}$/.test(version)) throw new InvalidSecretVersion()
       if (name === undefined) return undefined
-      return cache.get(`${name}/${version ?? ''}`, () =>
-        answering(async () => {
-          const options = { abortSignal: abortSignal(), ...(version === undefined ? {} : { version }) }
-          return bytesOf(await client.getSecret(name, options))
-        }),
-      )
+      return cache.get(`${name}/${version ?? ''}`, async () => {
+        const secret = await readVersion(name, version)
+        answeredAt = performance.now()
+        return secret
+      })
     },
     async write(path, value) {
       const name = nameToWrite(path)
@@ -89,20 +88,13 @@ export async function openAzureKeyVault(
       cache.clear()
       return deleted !== undefined
     },
+    /** Costs nothing where a guest has read lately; else one read, past the cache. */
+    async ping() {
+      if (performance.now() - answeredAt < recentMs) return
+      await readVersion(probe)
+      answeredAt = performance.now()
+    },
     close: async () => cache.clear(),
-  }
-}
-
-async function credentialOf({ credential, clientId }: AzureKeyVaultConfig): Promise<TokenCredential> {
-  const azure = await import('@azure/identity')
-  const client = clientId === undefined ? {} : { clientId }
-  switch (credential) {
-    case 'workload-identity':
-      return new azure.WorkloadIdentityCredential(client)
-    case 'managed-identity':
-      return new azure.ManagedIdentityCredential(client)
-    case 'environment':
-      return new azure.EnvironmentCredential()
   }
 }
 
@@ -146,11 +138,8 @@ async function answering<T>(work: () => Promise<T>): Promise<T | undefined> {
     return await work()
   } catch (error) {
     if (error instanceof StorageUnavailable) throw error
-    const { statusCode, code, name } = error as { statusCode?: number; code?: string; name: string }
+    const { statusCode, code } = error as { statusCode?: number; code?: string }
     if (statusCode === 404 && code === 'SecretNotFound') return undefined
-    // the library's messages may quote what was sent
-    const message = `Key Vault cannot answer: ${[statusCode, code ?? name].filter(Boolean).join(' ')}`
-    const refused = statusCode !== undefined && [400, 401, 403].includes(statusCode)
-    throw refused ? new SecretAccessRefused(message) : new StorageUnavailable(message)
+    throw keyVaultFailure(error)
   }
 }

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { JsonDecimal, type JsonObject, type JsonValue, parseJson } from '@passport-kbs/protocol'
 import { Agent, request } from 'undici'
-import { StorageUnavailable } from '../../key-value-store.ts'
+import { StorageBusy, StorageUnavailable } from '../../key-value-store.ts'
 import { StorageConfigError } from '../../storage-config-error.ts'
-import type { VaultConfig } from './vault-config.ts'
+import { retryAfterMs } from '../retry-after.ts'
+import type { VaultAccess } from './vault-config.ts'
 
 /** Vault takes requests of 32 MiB at most; a secret of numbers is up to four characters a byte. */
 const largestAnswer = 33_554_432
@@ -20,14 +21,16 @@ export interface VaultCall {
   readonly path: string
   readonly token?: string
   readonly body?: unknown
+  /** For what only the root namespace has. */
+  readonly outsideNamespace?: boolean
 }
 
 /** Speaks to one Vault or OpenBao server. Its certificate is always verified; redirects, which would take the token along, are not followed. */
 export class VaultConnection {
   readonly #agent: Agent
-  readonly #config: VaultConfig
+  readonly #config: VaultAccess
 
-  private constructor(config: VaultConfig, ca: readonly string[]) {
+  private constructor(config: VaultAccess, ca: readonly string[]) {
     this.#config = config
     this.#agent = new Agent({
       connect: { timeout: config.timeoutMs, ...(ca.length > 0 ? { ca: [...ca] } : {}) },
@@ -36,7 +39,7 @@ export class VaultConnection {
   }
 
   /** @throws StorageConfigError when a CA file cannot be read */
-  static async open(config: VaultConfig): Promise<VaultConnection> {
+  static async open(config: VaultAccess): Promise<VaultConnection> {
     const read = (path: string) =>
       readFile(path, 'utf8').catch((cause) => {
         throw new StorageConfigError('a file of ca_certs cannot be read', { cause })
@@ -45,7 +48,7 @@ export class VaultConnection {
   }
 
   /** @throws StorageUnavailable for whatever is no answer in JSON of a status below 500, 429 and redirects apart */
-  async call({ method, path, token, body }: VaultCall): Promise<VaultAnswer> {
+  async call({ method, path, token, body, outsideNamespace = false }: VaultCall): Promise<VaultAnswer> {
     const { namespace, vaultUrl, timeoutMs } = this.#config
     try {
       const answer = await request(new URL(`/v1/${path}`, vaultUrl), {
@@ -55,7 +58,7 @@ export class VaultConnection {
         headers: {
           'x-vault-request': 'true',
           ...(token === undefined ? {} : { 'x-vault-token': token }),
-          ...(namespace === undefined ? {} : { 'x-vault-namespace': namespace }),
+          ...(namespace === undefined || outsideNamespace ? {} : { 'x-vault-namespace': namespace }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -63,7 +66,9 @@ export class VaultConnection {
       const text = await bodyOf(answer.body)
       const status = answer.statusCode
       if (status >= 500 || status === 429 || (status >= 300 && status < 400)) {
-        throw new StorageUnavailable(`Vault answered with status ${status}`)
+        const problem = `Vault answered with status ${status}`
+        const waitMs = retryAfterMs(answer.headers['retry-after'])
+        throw waitMs === undefined ? new StorageUnavailable(problem) : new StorageBusy(problem, waitMs)
       }
       return { status, body: text.length === 0 ? {} : objectOf(text) }
     } catch (cause) {

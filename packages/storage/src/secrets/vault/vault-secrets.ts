@@ -2,9 +2,9 @@ import { encodeUtf8, type JsonValue, stringifyJson } from '@passport-kbs/protoco
 import { StorageUnavailable } from '../../key-value-store.ts'
 import { assertStorageKey, ValueTooLarge } from '../../storage-key.ts'
 import { InvalidSecretVersion, type OpenSecretBackend } from '../secret-backend.ts'
+import { openVaultClient } from './vault-client.ts'
 import type { VaultConfig } from './vault-config.ts'
-import { isObject, type VaultAnswer, type VaultCall, VaultConnection } from './vault-connection.ts'
-import { openVaultToken, type VaultToken } from './vault-token.ts'
+import { isObject, type VaultAnswer } from './vault-connection.ts'
 
 /** The member of a secret that holds it, as Trustee names it. */
 const member = 'data'
@@ -19,9 +19,8 @@ const member = 'data'
  * @throws StorageConfigError when a CA file cannot be read
  */
 export async function openVaultSecrets(config: VaultConfig): Promise<OpenSecretBackend> {
-  const connection = await VaultConnection.open(config)
-  const token = openVaultToken(connection, config)
-  const call = (request: VaultCall) => authorized(connection, token, request)
+  const vault = await openVaultClient(config)
+  const { call } = vault
   const place = (kind: 'data' | 'metadata', path: string) => {
     assertStorageKey(path)
     return config.kvVersion === 1 ? `${config.mountPath}/${path}` : `${config.mountPath}/${kind}/${path}`
@@ -59,19 +58,9 @@ export async function openVaultSecrets(config: VaultConfig): Promise<OpenSecretB
         expectSuccess(await call({ method: 'DELETE', path: place('metadata', path) }))
       return there
     },
-    async close() {
-      token.close()
-      await connection.close()
-    },
+    ping: () => vault.ping(),
+    close: () => vault.close(),
   }
-}
-
-/** With the token; once more with a new one where the old is refused and a new one can be had. */
-async function authorized(connection: VaultConnection, token: VaultToken, request: VaultCall) {
-  const used = await token.current()
-  const answer = await connection.call({ ...request, token: used })
-  if (answer.status !== 403 || !token.refused(used)) return answer
-  return connection.call({ ...request, token: await token.current() })
 }
 
 /** A 404 that gives a reason is about the mount or the namespace: nothing is known of the secret then. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { StorageUnavailable } from '../../key-value-store.ts'
-import type { VaultConfig } from './vault-config.ts'
+import type { VaultAccess } from './vault-config.ts'
 import { isObject, type VaultAnswer, type VaultConnection } from './vault-connection.ts'
 
 /** Where the token of a request comes from. */
@@ -15,7 +15,7 @@ const retryMs = 5_000
 /** Timers of Node hold 31 bits. */
 const longestTimerMs = 2_147_483_647
 
-export function openVaultToken(connection: VaultConnection, config: VaultConfig): VaultToken {
+export function openVaultToken(connection: VaultConnection, config: VaultAccess): VaultToken {
   if (config.kubernetes !== undefined) return new KubernetesLogin(connection, config.kubernetes)
   if (config.tokenFile !== undefined) return tokenFromFile(config.tokenFile)
   return new RenewedToken(connection, config.token ?? '')
@@ -97,12 +97,12 @@ class RenewedToken implements VaultToken {
 /** Logs in with the token of the pod's service account; again when two thirds of the lease are over. */
 class KubernetesLogin implements VaultToken {
   readonly #connection: VaultConnection
-  readonly #account: NonNullable<VaultConfig['kubernetes']>
+  readonly #account: NonNullable<VaultAccess['kubernetes']>
   #token: string | undefined
   #until = 0
   #login: Promise<string> | undefined
 
-  constructor(connection: VaultConnection, account: NonNullable<VaultConfig['kubernetes']>) {
+  constructor(connection: VaultConnection, account: NonNullable<VaultAccess['kubernetes']>) {
     this.#connection = connection
     this.#account = account
   }
