@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -55,6 +55,16 @@ describe('LocalJson', () => {
       expect(await readFile(file('n'), 'utf8')).toBe(text)
     },
   )
+
+  it('knows nothing, instead of that nothing is there, when the folder has gone', async () => {
+    const store = (await open()).namespace('repository')
+    await store.set('a', bytes('x'))
+    await rename(root.path, `${root.path}.gone`)
+    await expect(store.get('a')).rejects.toThrow(StorageUnavailable)
+    await expect(store.set('a', bytes('y'))).rejects.toThrow(StorageUnavailable)
+    await rename(`${root.path}.gone`, root.path)
+    expect(await store.get('a')).toEqual(bytes('x'))
+  })
 
   it('follows no link, reads no folder and nothing beyond its limit', async () => {
     await writeFile(file('outside'), '{"key":"eA=="}')
