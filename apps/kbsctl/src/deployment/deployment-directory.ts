@@ -1,4 +1,4 @@
-import { link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { link, lstat, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { CommandFailed } from '../terminal.ts'
 
@@ -86,7 +86,8 @@ export class DeploymentDirectory {
     place: (staged: string, path: string) => Promise<void>,
   ): Promise<void> {
     const targets = files.map((file) => ({ file, path: this.path(file.name) }))
-    const folders = [...new Set(targets.map(({ path }) => dirname(path)))]
+    // the directory itself before what is in it
+    const folders = [...new Set(targets.map(({ path }) => dirname(path)))].sort()
     for (const folder of folders) await makePrivateDirectory(folder)
     const staged: string[] = []
     try {
@@ -147,7 +148,7 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
+  return lstat(path).then(
     () => true,
     () => false,
   )
