@@ -216,7 +216,10 @@ async function createRuntime(id: string, options: ContainerOptions): Promise<Run
   }
 }
 
-/** The runtime's configuration: what Docker's defaults and these options make together. */
+/**
+ * The runtime's configuration: what Docker's defaults and these options make together. Docker's system call filter is
+ * not part of it.
+ */
 async function ociConfig(options: ContainerOptions, rootfs: string) {
   const [uid = 0, gid = 0] = options.user.split(':').map(Number)
   const bounding = options.capabilities.map((name) => `CAP_${name}`)
@@ -230,7 +233,8 @@ async function ociConfig(options: ContainerOptions, rootfs: string) {
       terminal: false,
       user: { uid, gid },
       args: [...init, ...options.args],
-      env: Object.entries({ HOSTNAME: options.name, ...options.env }).map(
+      // as Docker has it for a user whom the image does not know
+      env: Object.entries({ HOSTNAME: options.name, HOME: '/', ...options.env }).map(
         ([name, value]) => `${name}=${value}`,
       ),
       cwd: options.workingDir,
@@ -285,6 +289,7 @@ function tmpfsMount(text: string) {
   }
 }
 
+/** @throws where there is nothing to mount: crun would make an empty file of it. */
 async function bindMount({ source, target, readOnly }: ContainerMount) {
   await stat(source)
   return {

@@ -6,6 +6,7 @@ import { request } from 'node:https'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import {
+  type Attester,
   createGuest,
   type GuestError,
   getResourceWithPassport,
@@ -17,8 +18,12 @@ import { rootFiles, type VirtualTee, type VirtualTeeName, virtualTees } from '..
 export interface GuestRequests {
   /** What is known of this guest's TEE without asking any server. */
   readonly describe: [{ readonly tee: VirtualTeeName }, TeeDescription]
-  /** One handshake. */
-  readonly attest: [{ readonly tee: VirtualTeeName; readonly url: string; readonly ca: string }, Attested]
+  /** One handshake; where it `pauses`, between its two requests until `resume`. */
+  readonly attest: [
+    { readonly tee: VirtualTeeName; readonly url: string; readonly ca: string; readonly pauses?: boolean },
+    Attested,
+  ]
+  readonly resume: [Record<never, never>, null]
   /** With a passport of this guest; `keyOf` names the one whose key opens the answer, where it is another. */
   readonly read: [
     {
@@ -75,6 +80,7 @@ type Handlers = {
 const connectTimeoutMs = 1_500
 const fetchTimeoutMs = 5_000
 const tees = new Map<VirtualTeeName, VirtualTee>()
+let resumed = Promise.withResolvers<void>()
 const passports = new Map<string, Passport>()
 
 /** The same machine each time. */
@@ -89,12 +95,23 @@ const handlers: Handlers = {
     referenceValues: teeOf(tee).referenceValues,
     roots: Object.fromEntries(rootFiles()),
   }),
-  attest: ({ tee, url, ca }) =>
+  attest: ({ tee, url, ca, pauses = false }) =>
     refusedOr(async () => {
-      const passport = await createGuest({ kbsUrl: url, ca, attester: teeOf(tee).attester }).attestOnce()
+      const { attester } = teeOf(tee)
+      const evidence: Attester['evidence'] = async (reportData) => {
+        if (pauses) await resumed.promise
+        return attester.evidence(reportData)
+      }
+      const guest = createGuest({ kbsUrl: url, ca, attester: { ...attester, evidence } })
+      const passport = await guest.attestOnce()
       passports.set(passport.token, passport)
       return { token: passport.token }
     }),
+  resume: () => {
+    resumed.resolve()
+    resumed = Promise.withResolvers()
+    return null
+  },
   read: ({ url, ca, path, token, keyOf = token }) =>
     refusedOr(async () => {
       const passport = passports.get(keyOf)

@@ -43,6 +43,8 @@ export interface Project {
   container(service: string): Container
   /** The network stack in which a service's containers run. */
   network(service: string): Promise<NetworkNamespace>
+  /** The address of a service in one of its networks. */
+  address(service: string, network: string): Promise<string>
   down(): Promise<void>
 }
 
@@ -81,7 +83,7 @@ export function createMachine(parts: MachineParts): Machine {
         mounts: [],
         capabilities: [],
         noNewPrivileges: true,
-        init: false,
+        init: true,
         restart: 'no',
         stopGraceMs: 5_000,
         healthcheck: undefined,
@@ -169,6 +171,7 @@ function createProject(
       return container
     },
     network: async (name) => (await networks.place(name)).namespace,
+    address: async (name, network) => (await networks.place(name)).addresses.get(network) ?? '',
     down: stopAll,
   }
 }

@@ -27,30 +27,37 @@ export async function createWire(images: { readonly redis: Image }): Promise<Wir
   const machines: Machine[] = []
   const names: PublicName[] = []
 
+  const add = async (name: string, publicNames: readonly string[]): Promise<Machine> => {
+    const number = machines.length + 1
+    const address = `192.0.2.${number}`
+    const own = await createNetworkNamespace(name, { forwards: true })
+    await namespace.configure([
+      `link add port${number} type veth peer name eth0 netns ${own.name}`,
+      `link set port${number} master wire`,
+      `link set port${number} up`,
+    ])
+    await own.configure([`addr add ${address}/24 dev eth0`, 'link set eth0 up'])
+    for (const publicName of publicNames) names.push({ name: publicName, address })
+    const machine = createMachine({ name, number, address, namespace: own, names, images })
+    // Everybody knows the way to everybody's inner networks: whether one can be reached is the inner network's affair.
+    for (const other of machines) {
+      await other.namespace.configure([`route add 10.${number}.0.0/16 via ${address}`])
+      await own.configure([`route add 10.${other.number}.0.0/16 via ${other.address}`])
+    }
+    machines.push(machine)
+    return machine
+  }
+  // one after the other, for each gets a number and learns the ways to those before it
+  let last: Promise<unknown> = Promise.resolve()
   const close = async () => {
     await Promise.all(machines.map((machine) => machine.close()))
     await removeNetworkNamespaces()
   }
   return {
-    async addMachine(name, publicNames = []) {
-      const number = machines.length + 1
-      const address = `192.0.2.${number}`
-      const own = await createNetworkNamespace(name, { forwards: true })
-      await namespace.configure([
-        `link add port${number} type veth peer name eth0 netns ${own.name}`,
-        `link set port${number} master wire`,
-        `link set port${number} up`,
-      ])
-      await own.configure([`addr add ${address}/24 dev eth0`, 'link set eth0 up'])
-      for (const publicName of publicNames) names.push({ name: publicName, address })
-      const machine = createMachine({ name, number, address, namespace: own, names, images })
-      // Everybody knows the way to everybody's inner networks: whether one can be reached is the inner network's affair.
-      for (const other of machines) {
-        await other.namespace.configure([`route add 10.${number}.0.0/16 via ${address}`])
-        await own.configure([`route add 10.${other.number}.0.0/16 via ${other.address}`])
-      }
-      machines.push(machine)
-      return machine
+    addMachine(name, publicNames = []) {
+      const added = last.then(() => add(name, publicNames))
+      last = added.catch(() => undefined)
+      return added
     },
     cut: (machine) => namespace.configure([`link set port${machine.number} down`]),
     mend: (machine) => namespace.configure([`link set port${machine.number} up`]),
