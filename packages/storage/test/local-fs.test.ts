@@ -143,6 +143,10 @@ describe('LocalFs when the disk does not play along', () => {
   it('says StorageUnavailable when the folder has gone', async () => {
     await rename(path(), path('..', 'elsewhere'))
     await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
+    for (const namespace of ['n', 'never-used']) {
+      await expect(storage.namespace(namespace).get('key')).rejects.toThrow(/ENOENT/)
+      await expect(storage.namespace(namespace).list()).rejects.toThrow(/ENOENT/)
+    }
     await expect(storage.namespace('n').set('key', bytes('x'))).rejects.toThrow(StorageUnavailable)
   })
 

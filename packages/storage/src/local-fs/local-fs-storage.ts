@@ -64,19 +64,19 @@ export async function openLocalFsStorage(dirPath: string): Promise<Storage> {
 }
 
 class LocalFsNamespace implements KeyValueStore {
+  readonly #root: string
   readonly #folder: string
   readonly #lock: NamespaceLock
 
   constructor(root: string, name: string) {
+    this.#root = root
     this.#folder = join(root, name)
     this.#lock = new NamespaceLock(root, name)
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
     const path = this.#path(key)
-    return answering('read a value', async () =>
-      (await folderExists(this.#folder)) ? readRegularFile(path) : undefined,
-    )
+    return answering('read a value', async () => ((await this.#exists()) ? readRegularFile(path) : undefined))
   }
 
   async set(key: string, value: Uint8Array, options: { ifAbsent?: boolean } = {}): Promise<boolean> {
@@ -101,7 +101,7 @@ class LocalFsNamespace implements KeyValueStore {
   async delete(key: string): Promise<boolean> {
     const path = this.#path(key)
     return answering('delete a value', async () => {
-      if (!(await folderExists(this.#folder))) return false
+      if (!(await this.#exists())) return false
       if (!(await this.#isThere(key))) return false
       const deleted = await this.#lock.exclusively(() => unlinkIfPresent(path))
       await syncFolder(this.#folder)
@@ -111,7 +111,7 @@ class LocalFsNamespace implements KeyValueStore {
 
   async list(): Promise<readonly string[]> {
     return answering('list the keys', async () => {
-      if (!(await folderExists(this.#folder))) return []
+      if (!(await this.#exists())) return []
       const entries = await readdir(this.#folder, { withFileTypes: true })
       return entries
         .filter((entry) => entry.isFile() && isKeyFileName(entry.name))
@@ -122,6 +122,13 @@ class LocalFsNamespace implements KeyValueStore {
 
   close(): void {
     this.#lock.close()
+  }
+
+  /** Whether the namespace has its folder. Where not even the storage's is there, nothing is known: that is no answer. */
+  async #exists(): Promise<boolean> {
+    if (await folderExists(this.#folder)) return true
+    await access(this.#root)
+    return false
   }
 
   async #isThere(key: string): Promise<boolean> {

@@ -104,9 +104,12 @@ class LocalJsonNamespace implements KeyValueStore {
   }
 
   async #read(): Promise<Entries> {
-    return answering('read a namespace', async () =>
-      parseEntries(await readRegularFile(this.#path, MAX_JSON_FILE_BYTES)),
-    )
+    return answering('read a namespace', async () => {
+      const bytes = await readRegularFile(this.#path, MAX_JSON_FILE_BYTES)
+      // where not even the folder is there, nothing is known
+      if (bytes === undefined) await access(this.#root)
+      return parseEntries(bytes)
+    })
   }
 
   /** Puts `value` under `key`, or takes the key out, if `allowed` of what the file holds while we hold the lock. */
