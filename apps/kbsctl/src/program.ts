@@ -175,7 +175,10 @@ function addOfflineCommands(program: Command, terminal: Terminal, fail: () => vo
     .description('bring everything that is stored under the current encryption key')
     .requiredOption('--config-file <file>', 'configuration of the server whose storage it is')
     .option('--new-key', 'first make a new key; where a key service wraps the keys')
-    .option('--remove-old-keys', 'at last forget the keys that nothing needs; where a key service wraps the keys')
+    .option(
+      '--remove-old-keys',
+      'at last forget the keys that nothing needs; where a key service wraps the keys',
+    )
     .action(async (options: StorageRewrapOptions) => {
       const { storageRewrap } = await import('./commands/storage-rewrap.ts')
       if (!(await storageRewrap(terminal, options))) fail()

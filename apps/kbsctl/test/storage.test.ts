@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openStorage } from '@passport-kbs/storage'
 import { postgresAvailable, startPostgres } from '@passport-kbs/testing/postgres'
+import { type FakeVault, rotateTransitKey, startFakeVault } from '@passport-kbs/testing/vault'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { kbsctl } from './kbsctl.ts'
 
@@ -17,7 +18,7 @@ afterEach(() => rm(folder, { recursive: true }))
 
 const file = (name: string) => join(folder, name)
 const run = (...args: string[]) => kbsctl(args, { cwd: folder })
-const rewrap = () => run('storage', 'rewrap', '--config-file', 'kbs.toml')
+const rewrap = (...options: string[]) => run('storage', 'rewrap', '--config-file', 'kbs.toml', ...options)
 
 /** A configuration that is fit for nothing but its storage. */
 const configure = (storage: string, encryption: string) =>
@@ -159,4 +160,83 @@ describe('storage rewrap', { timeout: 60_000 }, () => {
     },
     60_000,
   )
+})
+
+describe('storage rewrap with keys that Vault wraps', { timeout: 60_000 }, () => {
+  let vault: FakeVault
+  let transit: string
+  beforeEach(async () => {
+    vault = await startFakeVault()
+    vault.tokens.set('root', { ttl: 0, renewable: false })
+    rotateTransitKey(vault.transit, 'kbs')
+    await writeFile(file('ca.pem'), vault.ca)
+    const access = { vault_url: vault.url, token: 'root', ca_certs: [file('ca.pem')], key_name: 'kbs' }
+    const members = Object.entries(access).map(([name, value]) => `${name} = ${JSON.stringify(value)}`)
+    transit = `vault_transit = { ${members.join(', ')} }\n`
+    await configure(localFs, transit)
+  })
+  afterEach(() => vault.stop())
+  const versions = async () => {
+    const path = join(file('storage'), 'storage_keys', 'keyring.json')
+    const { keys } = JSON.parse(await readFile(path, 'utf8'))
+    return keys.map(({ key_version }: { key_version: string }) => key_version)
+  }
+
+  it('brings keys under the newest version, values under a new key, and forgets the old one', async () => {
+    const plain = await openStorage({ type: 'LocalFs', dirPath: file('storage') })
+    await plain.namespace('repository').set('a/b/c', bytes('a secret'))
+    expect(await rewrap()).toMatchObject({ status: 0, stdout: expect.stringContaining('1 encrypted') })
+    expect(await versions()).toEqual(['1'])
+    rotateTransitKey(vault.transit, 'kbs').minDecryptionVersion = 1
+    expect((await rewrap()).stdout).toContain('LocalFs keys: 1 wrapped by another version')
+    expect(await versions()).toEqual(['2'])
+    const rotated = await rewrap('--new-key', '--remove-old-keys')
+    expect(rotated.stdout).toContain(
+      '1 re-wrapped, 0 encrypted for the first time, 0 current before, 0 failed',
+    )
+    // a replica may be writing with it
+    expect(rotated.stdout).toContain('LocalFs keys: 0 forgotten, 1 old ones kept')
+    expect(await versions()).toEqual(['2', '2'])
+    expect(Buffer.from((await plain.namespace('repository').get('a/b/c')) ?? []).includes('secret')).toBe(
+      false,
+    )
+    await plain.close()
+  })
+
+  it('moves values from a key in a file, and back', async () => {
+    await run('keygen', '--storage-key', 'one.key')
+    const storage = await open(['one.key'])
+    await storage.namespace('repository').set('a/b/c', bytes('a secret'))
+    await configure(localFs, `${transit}previous_key_files = ["one.key"]\n`)
+    expect((await rewrap()).stdout).toContain('1 re-wrapped')
+    await expect(storage.namespace('repository').get('a/b/c')).rejects.toThrow(/not configured/)
+    await configure(localFs, `key_file = "one.key"\n[storage_backend.encryption.previous]\n${transit}`)
+    expect((await rewrap()).stdout).toContain('1 re-wrapped')
+    expect(await storage.namespace('repository').get('a/b/c')).toEqual(bytes('a secret'))
+    await storage.close()
+  })
+
+  it('fails while Vault is down, and leaves everything alone', async () => {
+    vault.fault = 'sealed'
+    expect(await rewrap()).toMatchObject({ status: 1, stderr: expect.stringContaining('status 503') })
+  })
+
+  it('makes and forgets no keys that are in files', async () => {
+    await run('keygen', '--storage-key', 'one.key')
+    await configure(localFs, 'key_file = "one.key"\n')
+    expect(await rewrap('--new-key')).toMatchObject({ status: 1, stderr: expect.stringContaining('keygen') })
+  })
+
+  it.each([
+    ['two sources', () => `key_file = "one.key"\n${transit}`],
+    ['none', () => ''],
+    ['two credentials', () => transit.replace('token =', 'token_file = "x", token =')],
+    ['plain HTTP', () => transit.replace('https:', 'http:').replace('localhost', 'vault.example')],
+    ['no verification', () => transit.replace('token =', 'verify_ssl = false, token =')],
+    ['a path as key name', () => transit.replace('"kbs"', '"../kbs"')],
+  ])('is not configured with %s', async (_, encryption) => {
+    await configure(localFs, encryption())
+    expect((await rewrap()).status).toBe(1)
+    expect(vault.requests).toEqual([])
+  })
 })

@@ -73,11 +73,15 @@ async function rewrapStore(
       await keys.ping()
       const wrapped = keys instanceof WrappedKeys ? keys : undefined
       if (wrapped === undefined && (options.newKey || options.removeOldKeys)) {
-        throw new CommandFailed('keys in files are made with kbsctl keygen --storage-key, and named in the file')
+        throw new CommandFailed(
+          'keys in files are made with kbsctl keygen --storage-key, and named in the file',
+        )
       }
       if (options.newKey) await wrapped?.addKey()
       if (wrapped !== undefined) {
-        terminal.out(`${config.type} keys: ${await wrapped.wrapAnew()} wrapped by another version of the key service's`)
+        terminal.out(
+          `${config.type} keys: ${await wrapped.wrapAnew()} wrapped by another version of the key service's`,
+        )
       }
       const keyring = keys.known()
       const store = { type: config.type, storage, namespaces: encryption.namespaces }
