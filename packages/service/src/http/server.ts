@@ -6,6 +6,8 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import { Server as NetServer } from 'node:net'
+import { setImmediate as afterPolling } from 'node:timers/promises'
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server'
 import { problems } from '@passport-kbs/protocol'
 import type { Logger } from 'pino'
@@ -28,6 +30,8 @@ const maxHeaders = 128
 const certificateCheckMs = 10_000
 /** How long a client that has only connected may still begin a request when we stop. */
 const silenceMs = 1_000
+/** How long those on kept connections may: their next answer tells them to close. */
+const lingerMs = 250
 
 /** A listening server on all configured sockets. */
 export interface HttpServer {
@@ -62,9 +66,18 @@ export async function createHttpServer(options: {
 }): Promise<HttpServer> {
   const { app, httpServer, logger, clientCa } = options
   let draining = false
+  /** Once nobody can come back: answers tell clients to close. */
+  let dismissing = false
+  const inWork = new Set<ServerResponse>()
+  const answer = listener(app, httpServer, logger)
   const servers = await makeServers(
     httpServer,
-    listener(app, httpServer, logger, () => draining),
+    (incoming, outgoing) => {
+      if (dismissing) outgoing.shouldKeepAlive = false
+      inWork.add(outgoing)
+      outgoing.once('close', () => inWork.delete(outgoing))
+      answer(incoming, outgoing)
+    },
     clientCa,
   )
   const proxies = createProxyTrust(httpServer.trustedProxies)
@@ -96,7 +109,11 @@ export async function createHttpServer(options: {
       const cutSilent = setTimeout(() => {
         for (const list of connections) list.cutSilent()
       }, silenceMs)
-      await Promise.all(servers.map(drain))
+      await Promise.all(servers.map(acceptWaiting))
+      const ended = servers.map((server) => drain(server, Math.min(lingerMs, graceMs)))
+      dismissing = true
+      for (const outgoing of inWork) if (!outgoing.headersSent) outgoing.shouldKeepAlive = false
+      await Promise.all(ended)
       clearTimeout(cut)
       clearTimeout(cutSilent)
     },
@@ -146,12 +163,7 @@ function prepared(server: Server, config: HttpServerConfig, onRequest: Listener)
   return server
 }
 
-function listener(
-  app: FetchApp,
-  config: HttpServerConfig,
-  logger: Logger,
-  isDraining: () => boolean,
-): Listener {
+function listener(app: FetchApp, config: HttpServerConfig, logger: Logger): Listener {
   const answer = getRequestListener(
     (request: Request, env: HttpBindings | Http2Bindings) => app.fetch(request, env as HttpBindings),
     {
@@ -165,7 +177,6 @@ function listener(
   return (incoming, outgoing) => {
     const problem = headProblem(incoming, maxHeaders)
     if (problem !== undefined) return refuse(outgoing, problem, logger)
-    if (isDraining()) outgoing.shouldKeepAlive = false
     // the rest of such a body is not worth reading
     if (Number(incoming.headers['content-length'] ?? 0) > maxBytes)
       return refuse(outgoing, problems.payloadTooLarge(), logger)
@@ -173,13 +184,38 @@ function listener(
   }
 }
 
-/** Resolves when the last connection has ended; a kept one ends as soon as its answer has been sent. */
-function drain(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const sweep = setInterval(() => server.closeIdleConnections(), 25)
-    server.close(() => {
-      clearInterval(sweep)
-      resolve()
-    })
-  })
+/**
+ * Listens no more, and resolves when the last connection has ended. Kept ones end with their next answer; those on which
+ * nothing is asked for within `lingerMs` are closed, each time after reading what has come by then.
+ */
+async function drain(server: Server, lingerMs: number): Promise<void> {
+  let sweep: NodeJS.Timeout | undefined
+  const lingering = setTimeout(() => {
+    sweep = setInterval(() => setImmediate(() => server.closeIdleConnections()), 25)
+  }, lingerMs)
+  // the close of HTTP servers would begin with closing kept connections, whatever is on its way on them
+  await new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
+  clearTimeout(lingering)
+  clearInterval(sweep)
+}
+
+const maxTurns = 500
+
+/**
+ * Accepts the connections that wait, which would be reset otherwise. Each turn of the event loop accepts some of them; a
+ * whole turn without any ends it.
+ */
+async function acceptWaiting(server: Server): Promise<void> {
+  let accepted = 0
+  const count = () => {
+    accepted++
+  }
+  server.on('connection', count)
+  // the turn that this one belongs to has begun already
+  await afterPolling()
+  for (let turn = 0, before = -1; accepted > before && turn < maxTurns; turn++) {
+    before = accepted
+    await afterPolling()
+  }
+  server.off('connection', count)
 }

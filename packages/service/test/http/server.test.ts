@@ -272,6 +272,26 @@ describe('closing', () => {
     await expect(exchange(port, 'GET /kbs/v0/slow HTTP/1.1\r\nHost: x\r\n\r\n')).rejects.toThrow()
   })
 
+  it('answers what is on its way on a kept connection, and closes it then', async () => {
+    const { server, port } = await serve()
+    const socket = connectPlain(port, '127.0.0.1')
+    let answers = ''
+    socket.on('data', (chunk) => {
+      answers += String(chunk)
+    })
+    const ended = new Promise((resolve) => socket.once('end', resolve))
+    const request = 'POST /kbs/v0/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n'
+    socket.write(`${request}first`)
+    await expect.poll(() => answers.endsWith('first')).toBe(true)
+    expect(answers).toMatch(/connection: keep-alive/i)
+    // the kernel has it, the server has not read it yet
+    socket.write(`${request}other`)
+    const closed = server.close({ graceMs: 5_000 })
+    await ended
+    expect(answers.endsWith('other')).toBe(true)
+    await closed
+  })
+
   it('does not wait for clients that have only connected, but for those that are sending', async () => {
     const { server, port } = await serve()
     const silent = connectPlain(port, '127.0.0.1')
