@@ -134,7 +134,7 @@ describe('a secret in KV version 2', () => {
 })
 
 describe('a Vault that fails', () => {
-  it.each<VaultFault>(['sealed', 'quota', 'slow', 'garbage', 'no-object', 'empty', 'redirect'])(
+  it.each<VaultFault>(['sealed', 'quota', 'slow', 'garbage', 'no-object', 'empty', 'nowhere', 'redirect'])(
     'is unavailable, not empty: %s',
     async (fault) => {
       vault.entries.set(path, { data: 'x' })

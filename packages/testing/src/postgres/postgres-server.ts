@@ -29,6 +29,8 @@ export interface PostgresServer {
   sql(text: string, database?: string): Promise<string>
   /** A new, empty database, and its name. */
   createDatabase(): Promise<string>
+  /** Shows another certificate to whoever connects from now on; for servers that began with one. */
+  useCertificate(tls: NonNullable<PostgresOptions['tls']>): Promise<void>
   stop(): Promise<void>
   /** Ends the server as a crash would: connections are cut, nothing is tidied up. */
   kill(): Promise<void>
@@ -83,6 +85,12 @@ async function startOnFreePort(options: PostgresOptions): Promise<PostgresServer
       await sql(`CREATE DATABASE ${name}`)
       return name
     },
+    async useCertificate({ certificate, privateKey }) {
+      await writeTlsFiles(folder, { certificate, privateKey })
+      await sql('SELECT pg_reload_conf()')
+      // the postmaster reads the files when the signal has reached it
+      await delay(200)
+    },
     async stop() {
       await server.end('SIGINT')
       await remove()
@@ -122,8 +130,8 @@ async function makeCluster(port: number, password: string, { tls, settings = [] 
   ]
   if (tls) {
     lines.push('ssl = on')
-    lines.push(`ssl_cert_file = '${await file('server.pem', tls.certificate)}'`)
-    lines.push(`ssl_key_file = '${await file('server.key', tls.privateKey)}'`)
+    const { certificate, privateKey } = await writeTlsFiles(folder, tls)
+    lines.push(`ssl_cert_file = '${certificate}'`, `ssl_key_file = '${privateKey}'`)
     await writeFile(
       join(data, 'pg_hba.conf'),
       'local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n',
@@ -131,6 +139,17 @@ async function makeCluster(port: number, password: string, { tls, settings = [] 
   }
   await writeFile(join(data, 'postgresql.conf'), `${lines.join('\n')}\n`)
   return folder
+}
+
+/** Writes them for the server's user, and answers their paths. */
+async function writeTlsFiles(folder: string, tls: NonNullable<PostgresOptions['tls']>) {
+  const user = serverUser()
+  const paths = { certificate: join(folder, 'server.pem'), privateKey: join(folder, 'server.key') }
+  for (const part of ['certificate', 'privateKey'] as const) {
+    await writeFile(paths[part], tls[part], { mode: 0o600 })
+    if (user) await chown(paths[part], user.uid, user.gid)
+  }
+  return paths
 }
 
 /** The server process: SIGINT ends it in good order without waiting for its clients, SIGQUIT as a crash would. */

@@ -7,7 +7,15 @@ import { type FakeTransitKeys, mountTransit } from './fake-transit.ts'
 
 export { type FakeTransitKey, type FakeTransitKeys, rotateTransitKey } from './fake-transit.ts'
 
-export type VaultFault = 'sealed' | 'quota' | 'slow' | 'garbage' | 'no-object' | 'redirect' | 'empty'
+export type VaultFault =
+  | 'sealed'
+  | 'quota'
+  | 'slow'
+  | 'garbage'
+  | 'no-object'
+  | 'redirect'
+  | 'empty'
+  | 'nowhere'
 
 interface Token {
   ttl: number
@@ -171,6 +179,8 @@ async function faulty(c: Context, fault: VaultFault): Promise<Response> {
       return c.json([])
     case 'empty':
       return c.json({})
+    case 'nowhere':
+      return c.json({}, 404)
     case 'redirect':
       return c.redirect('https://localhost:1/elsewhere', 307)
   }

@@ -38,8 +38,44 @@ export async function credentialOf(
 }
 
 /** Without retries: a guest waits, and the next request asks again. */
-export function clientOptions({ client }: AzureSeams) {
-  return { retryOptions: { maxRetries: 0 }, ...client }
+export function clientOptions({ client }: AzureSeams): SecretClientOptions {
+  return {
+    retryOptions: { maxRetries: 0 },
+    redirectOptions: { maxRetries: 0 },
+    additionalPolicies: [{ policy: answerPolicy, position: 'perRetry' }],
+    ...client,
+  }
+}
+
+type Policy = NonNullable<SecretClientOptions['additionalPolicies']>[number]['policy']
+
+/** Key Vault holds 25 KiB in a secret. */
+const largestAnswer = 1_048_576
+
+/** Azure's libraries read bodies of any length, and what is no JSON as an answer without members. */
+const answerPolicy: Policy = {
+  name: 'answerPolicy',
+  async sendRequest(request, next) {
+    const tooLarge = new AbortController()
+    const { abortSignal } = request
+    if (abortSignal?.aborted === true) tooLarge.abort()
+    abortSignal?.addEventListener('abort', () => tooLarge.abort())
+    request.abortSignal = tooLarge.signal
+    let large = false
+    request.onDownloadProgress = ({ loadedBytes }) => {
+      large = loadedBytes > largestAnswer
+      if (large) tooLarge.abort()
+    }
+    const response = await next(request).catch((error: unknown) => {
+      throw large ? new StorageUnavailable('the answer of Key Vault is too large') : error
+    })
+    const { status, headers } = response
+    if (status >= 300 && status < 400)
+      throw new StorageUnavailable(`Key Vault cannot answer: ${status}, a redirect`)
+    if (status === 200 && !/^application\/json\b/i.test(headers.get('content-type') ?? ''))
+      throw new StorageUnavailable('the answer of Key Vault is not JSON')
+    return response
+  },
 }
 
 /** What a failed call of Azure's libraries means here. Their messages may quote what was sent: codes only. */
@@ -50,6 +86,10 @@ export function keyVaultFailure(error: unknown): StorageUnavailable {
     name: string
     response?: { headers?: { get(name: string): string | undefined } }
   }
+  if (name === 'AbortError') return new StorageUnavailable('Key Vault has not answered in time')
+  // what Azure's libraries stumble over when they read a body that is none of Key Vault's
+  if (statusCode === undefined && ['TypeError', 'SyntaxError'].includes(name))
+    return new StorageUnavailable('the answer of Key Vault cannot be understood')
   const message = `Key Vault cannot answer: ${[statusCode, code ?? name].filter(Boolean).join(' ')}`
   if (statusCode !== undefined && [400, 401, 403].includes(statusCode)) {
     return new SecretAccessRefused(message)

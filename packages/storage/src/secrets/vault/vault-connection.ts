@@ -74,8 +74,10 @@ export class VaultConnection {
     } catch (cause) {
       if (cause instanceof StorageUnavailable) throw cause
       // names and codes only: messages may quote what was sent
-      const { code, name } = cause as NodeJS.ErrnoException
-      throw new StorageUnavailable(`Vault cannot be reached: ${code ?? name}`)
+      const { code, name } = cause as { code?: unknown; name: string }
+      if (name === 'TimeoutError')
+        throw new StorageUnavailable(`Vault has not answered within ${timeoutMs} ms`)
+      throw new StorageUnavailable(`Vault cannot be reached: ${typeof code === 'string' ? code : name}`)
     }
   }
 

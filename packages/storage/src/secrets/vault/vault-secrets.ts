@@ -65,9 +65,9 @@ export async function openVaultSecrets(config: VaultConfig): Promise<OpenSecretB
 
 /** A 404 that gives a reason is about the mount or the namespace: nothing is known of the secret then. */
 function isNothing({ status, body }: VaultAnswer): boolean {
-  return (
-    status === 404 && (body.errors === undefined || (Array.isArray(body.errors) && body.errors.length === 0))
-  )
+  const { errors, data } = body
+  // of version 2, a deleted version has metadata; an empty object is what another server says
+  return status === 404 && (Array.isArray(errors) ? errors.length === 0 : isObject(data))
 }
 
 function expectSuccess({ status }: VaultAnswer): void {
