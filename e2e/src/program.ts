@@ -8,6 +8,7 @@ export type ProgramName = 'kbs-attest' | 'kbs-resource' | 'kbs' | 'attestation-s
 export interface Program {
   /** `http://127.0.0.1:port`, or `https://`. */
   readonly url: string
+  readonly pid: number
   /** All it has written, standard output and error. */
   output(): string
   /** Its log lines so far. */
@@ -31,6 +32,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Against which relative paths of the configuration are read. Default: this process's. */
   readonly cwd?: string
+  /** A program and its arguments that become ours, such as `setpriv …`. */
+  readonly under?: readonly string[]
 }
 
 /** What a program that has ended has left. */
@@ -61,6 +64,7 @@ export async function startProgram(name: ProgramName, options: ProgramOptions): 
   const log = () => logLines(output)
   return {
     url: await listeningUrl(child, () => output),
+    pid: child.pid ?? 0,
     output: () => output,
     log,
     logged: (matches) => firstLine(log, matches),
@@ -85,18 +89,16 @@ export function runKbsctl(args: readonly string[], options: { readonly cwd?: str
 function launch(
   name: ProgramName | 'kbsctl',
   args: readonly string[],
-  options: Pick<ProgramOptions, 'env' | 'cwd'>,
+  options: Pick<ProgramOptions, 'env' | 'cwd' | 'under'>,
 ): ChildProcess {
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', join(root, `apps/${name}/src/main.ts`), ...args],
-    {
-      // nothing of this process's environment, so that no REDIS_URL or KBS_PROFILE of a developer gets in
-      env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', RUST_LOG: 'trace', ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    },
-  )
+  const main = ['--disable-warning=ExperimentalWarning', join(root, `apps/${name}/src/main.ts`)]
+  const [command = process.execPath, ...rest] = [...(options.under ?? []), process.execPath, ...main, ...args]
+  const child = spawn(command, rest, {
+    // nothing of this process's environment, so that no REDIS_URL or KBS_PROFILE of a developer gets in
+    env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', RUST_LOG: 'trace', ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  })
   running.add(child)
   child.once('exit', () => running.delete(child))
   return child

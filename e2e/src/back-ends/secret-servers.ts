@@ -1,0 +1,228 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { startFakeKeyVault } from '@passport-kbs/testing/key-vault'
+import { startFakeVault } from '@passport-kbs/testing/vault'
+import { type ConfigTable, createOrganisation } from '../organisation.ts'
+import { startAzureNetwork } from './azure-network.ts'
+import type { BackEnd, OpenBackEnd } from './back-end.ts'
+import { type Expectations, noDiskOfOurs } from './faults.ts'
+import { Front } from './front.ts'
+import { newSecret, type SecretStage, startKbs2 } from './secret-stage.ts'
+import { connect, forward, startWebBackEnd } from './web-back-end.ts'
+
+const path = 'default/key/one'
+
+/** `/readyz` does not ask Vault: a replica that could not answer would be no better elsewhere. */
+const vaultExpectations: Expectations = {
+  down: { log: /Vault cannot be reached: ECONNREFUSED/, ready: 200 },
+  slow: { log: /Vault has not answered within 1000 ms/, ready: 200 },
+  trickling: { log: /Vault has not answered within 1000 ms/, ready: 200 },
+  'unknown CA': { log: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE/, ready: 200 },
+  'wrong name': { log: /ERR_TLS_CERT_ALTNAME_INVALID/, ready: 200 },
+  'expired certificate': { log: /CERT_HAS_EXPIRED/, ready: 200 },
+  'expired credential': { log: /Vault refuses the (token|login)/, ready: 200 },
+  quota: { log: /Vault answered with status 429/, ready: 200 },
+  'quota with Retry-After': { log: /Vault answered with status 429/, ready: 200 },
+  'no format': { log: /the answer of Vault is no JSON object/, ready: 200 },
+  'wrong shape': { log: /the answer of Vault has no (entry|token)/, ready: 200 },
+  'huge answer': { log: /the answer of Vault is too large|Vault has not answered/, ready: 200 },
+  'truncated answer': { log: /Vault cannot be reached: (UND_ERR_SOCKET|ECONNRESET)/, ready: 200 },
+  'web page': { log: /the answer of Vault is no JSON object/, ready: 200 },
+  redirect: { log: /Vault answered with status 307/, ready: 200 },
+  ...noDiskOfOurs,
+}
+
+const vaultFile: BackEnd<SecretStage> = {
+  name: 'Vault, KV version 1, token in a file',
+  choice: 'Vault 1',
+  expectations: vaultExpectations,
+  async open(stage) {
+    const vault = await startFakeVault()
+    const secret = newSecret()
+    vault.entries.set(path, { data: [...secret] })
+    const token = `hvs.${randomBytes(24).toString('base64url')}`
+    vault.tokens.set(token, { ttl: 0, renewable: false })
+    const row = await openVault(
+      stage,
+      vault,
+      secret,
+      { kv_version: 1, mount_path: 'secret' },
+      async (write) => ({
+        token_file: await write('vault.token', `${token}\n`),
+      }),
+    )
+    return {
+      ...row,
+      confidential: [token],
+      async begin(fault) {
+        if (fault !== 'expired credential') return row.begin(fault)
+        vault.tokens.clear()
+        // an agent of Vault puts the next token there
+        const next = `hvs.${randomBytes(24).toString('base64url')}`
+        return async () => {
+          vault.tokens.set(next, { ttl: 0, renewable: false })
+          await row.organisation.write('vault.token', `${next}\n`)
+        }
+      },
+    }
+  },
+}
+
+const vaultKubernetes: BackEnd<SecretStage> = {
+  name: 'Vault, KV version 2, by Kubernetes auth',
+  choice: 'Vault 2',
+  expectations: vaultExpectations,
+  async open(stage) {
+    const vault = await startFakeVault()
+    const secret = newSecret()
+    vault.versions.set(path, [{ data: [...secret] }])
+    const jwt = `service-account-${randomBytes(24).toString('base64url')}`
+    vault.jwt = jwt
+    const row = await openVault(stage, vault, secret, { kv_version: 2, mount_path: 'kv' }, async (write) => ({
+      kubernetes: { role: 'kbs', jwt_file: await write('account.token', `${jwt}\n`) },
+    }))
+    return {
+      ...row,
+      confidential: [jwt],
+      async begin(fault) {
+        if (fault !== 'expired credential') return row.begin(fault)
+        vault.tokens.clear()
+        vault.jwt = 'the next one'
+        return async () => {
+          vault.jwt = jwt
+        }
+      },
+    }
+  },
+}
+
+async function openVault(
+  stage: SecretStage,
+  vault: Awaited<ReturnType<typeof startFakeVault>>,
+  secret: Uint8Array,
+  engine: ConfigTable,
+  credential: (write: (file: string, text: string) => Promise<string>) => Promise<ConfigTable>,
+) {
+  const organisation = await createOrganisation('trustee-2')
+  const server = await startWebBackEnd(vault)
+  const plugin = {
+    name: 'resource',
+    storage_backend_type: 'Vault',
+    vault_url: server.url,
+    ca_certs: [await organisation.write('vault-ca.pem', server.front.ca.pem)],
+    timeout_ms: 1_000,
+    ...engine,
+    ...(await credential(organisation.write)),
+  }
+  const { asking } = await startKbs2(stage, organisation, { plugins: [plugin] }, { path, secret })
+  return {
+    ...asking,
+    organisation,
+    begin: server.begin,
+    strayed: server.strayed,
+    async close() {
+      await organisation.close()
+      await server.close()
+      await vault.stop()
+    },
+  }
+}
+
+/** As with Vault, `/readyz` does not ask: each question would count against the quota. */
+const keyVaultExpectations: Expectations = {
+  down: { log: /Key Vault cannot answer: (REQUEST_SEND_ERROR|ECONN\w+)/, ready: 200 },
+  slow: { log: /Key Vault has not answered in time/, ready: 200 },
+  trickling: { log: /Key Vault has not answered in time/, ready: 200 },
+  'unknown CA': {
+    log: /Key Vault cannot answer: (UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE)/,
+    ready: 200,
+  },
+  'wrong name': { log: /Key Vault cannot answer: ERR_TLS_CERT_ALTNAME_INVALID/, ready: 200 },
+  'expired certificate': { log: /Key Vault cannot answer: CERT_HAS_EXPIRED/, ready: 200 },
+  'expired credential': { log: /Key Vault cannot answer: (401|\w*Authentication\w*)/, ready: 200 },
+  quota: { log: /Key Vault cannot answer: 429/, ready: 200 },
+  'quota with Retry-After': { log: /Key Vault cannot answer: 429/, ready: 200 },
+  'no format': { log: /Key Vault cannot answer: 200 PARSE_ERROR/, ready: 200 },
+  'wrong shape': { log: /the answer of Key Vault (has no secret|cannot be understood)/, ready: 200 },
+  'huge answer': { log: /the answer of Key Vault is too large/, ready: 200 },
+  'truncated answer': {
+    log: /Key Vault cannot answer: (REQUEST_SEND_ERROR|ECONNRESET|PARSE_ERROR)/,
+    ready: 200,
+  },
+  'web page': { log: /the answer of Key Vault is not JSON/, ready: 200 },
+  redirect: { log: /Key Vault cannot answer: 307, a redirect/, ready: 200 },
+  ...noDiskOfOurs,
+}
+
+const vaultHost = 'my-vault.vault.azure.net'
+const entraHost = 'login.microsoftonline.com'
+
+const azureKeyVault: BackEnd<SecretStage> = {
+  name: 'Azure Key Vault, by workload identity',
+  choice: 'AzureKeyVault',
+  expectations: keyVaultExpectations,
+  async open(stage) {
+    const organisation = await createOrganisation('trustee-2')
+    // tokens that do not outlive a test
+    const azure = await startFakeKeyVault({ authority: `https://${entraHost}`, tokenSeconds: 2 })
+    const server = await startWebBackEnd(azure, { names: [vaultHost] })
+    const entra = await Front.start({ names: [entraHost], ca: server.front.ca })
+    connect(entra, forward(azure))
+    const network = await startAzureNetwork({
+      [`${vaultHost}:443`]: server.front.port,
+      [`${entraHost}:443`]: entra.port,
+    })
+    const assertion = `service-account-${randomBytes(24).toString('base64url')}`
+    azure.assertion = assertion
+    const secret = newSecret()
+    azure.secrets.set('default--key--one', [
+      {
+        id: 'a'.repeat(32),
+        value: Buffer.from(secret).toString('base64'),
+        contentType: 'application/octet-stream',
+      },
+    ])
+    const plugin = {
+      name: 'resource',
+      storage_backend_type: 'AzureKeyVault',
+      vault_uri: `https://${vaultHost}`,
+      cache_ms: 0,
+      timeout_ms: 1_000,
+    }
+    // what the webhook of workload identity puts into a pod, and the way to servers that stand for Azure
+    const env = {
+      AZURE_TENANT_ID: azure.tenant,
+      AZURE_CLIENT_ID: '22222222-2222-4333-8444-555555555555',
+      AZURE_FEDERATED_TOKEN_FILE: await organisation.write('azure-identity-token', assertion),
+      HTTPS_PROXY: network.url,
+      NODE_EXTRA_CA_CERTS: await organisation.write('azure-ca.pem', server.front.ca.pem),
+    }
+    const { asking } = await startKbs2(stage, organisation, { plugins: [plugin] }, { path, secret, env })
+    const row: OpenBackEnd = {
+      ...asking,
+      confidential: [assertion, Buffer.from(secret).toString('base64url')],
+      async begin(fault) {
+        if (fault !== 'expired credential') return server.begin(fault)
+        azure.assertion = 'the next one'
+        azure.tokens.clear()
+        // until the token that KBS2 has ends
+        await delay(2_100)
+        return async () => {
+          azure.assertion = assertion
+        }
+      },
+      strayed: server.strayed,
+      async close() {
+        await organisation.close()
+        await network.close()
+        await entra.close()
+        await server.close()
+        await azure.stop()
+      },
+    }
+    return row
+  },
+}
+
+/** Secrets on servers that are asked over HTTPS for each secret. */
+export const secretServers: readonly BackEnd<SecretStage>[] = [vaultFile, vaultKubernetes, azureKeyVault]
