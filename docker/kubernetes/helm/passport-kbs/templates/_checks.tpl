@@ -41,9 +41,10 @@
 {{- $wrong = append $wrong "redis.url is empty: set it, redis.sentinel, redis.cluster, or redis.trial.enabled to try out" -}}
 {{- end -}}
 {{- if gt (int $places) 1 }}{{ $wrong = append $wrong "redis: only one of sentinel, cluster and trial" }}{{ end -}}
+{{- if and $v.redis.trial.enabled (not $v.redis.ca) }}{{ $wrong = append $wrong "redis.ca is empty: redis.trial has TLS; say which CA made its certificate" }}{{ end -}}
 {{- if and $v.redis.trial.enabled $v.redis.url }}{{ $wrong = append $wrong "redis.url has no use with redis.trial.enabled" }}{{ end -}}
 {{- if and $v.redis.sentinel.nodes (not $v.redis.sentinel.masterName) }}{{ $wrong = append $wrong "redis.sentinel.masterName is empty" }}{{ end -}}
-{{- if and $v.redis.ca (not (hasPrefix "rediss://" $v.redis.url)) }}{{ $wrong = append $wrong "redis.ca needs redis.url to begin with rediss://" }}{{ end -}}
+{{- if and $v.redis.ca (not $v.redis.trial.enabled) (not (hasPrefix "rediss://" $v.redis.url)) }}{{ $wrong = append $wrong "redis.ca needs redis.url to begin with rediss://" }}{{ end -}}
 {{- end -}}
 {{- if and $v.networkPolicy.enabled (not $v.networkPolicy.allowFrom) -}}
 {{- $wrong = append $wrong "networkPolicy.allowFrom is empty, so no guest could reach the service: name who may, e.g. [{ipBlock: {cidr: 0.0.0.0/0}}] behind a load balancer, or the ingress controller's namespace" -}}

@@ -156,19 +156,21 @@ backends:
   redis:
     {{- with .Values.redis }}
     {{- if .trial.enabled }}
-    url: redis://{{ include "kbs.fullname" $ }}-redis:6379
+    url: rediss://{{ include "kbs.fullname" $ }}-redis:6379
     {{- else if .url }}
     url: {{ .url | quote }}
     {{- end }}
-    {{- if .username }}
-    username: {{ .username | quote }}
+    {{- $user := ternary "kbs" .username .trial.enabled }}
+    {{- if $user }}
+    username: {{ $user | quote }}
     {{- end }}
     password_file: {{ $files }}/redis.password
     {{- if .ca }}
     tls_ca: {{ $files }}/redis-ca.pem
     {{- end }}
-    {{- if .keyPrefix }}
-    key_prefix: {{ .keyPrefix | quote }}
+    {{- $prefix := ternary "kbs:" .keyPrefix .trial.enabled }}
+    {{- if $prefix }}
+    key_prefix: {{ $prefix | quote }}
     {{- end }}
     {{- if .sentinel.nodes }}
     sentinel:

@@ -47,11 +47,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "kbs.image" -}}
 {{- $repository := default (printf "passport-kbs/%s" .Values.program) .Values.image.repository -}}
-{{- if .Values.image.digest -}}
-{{ $repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ $repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
-{{- end }}
+{{ $repository }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
 {{/* What the restricted Pod Security Standard asks of a container, and a root file system that nobody writes to. */}}
