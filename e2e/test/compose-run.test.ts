@@ -3,9 +3,10 @@ import { CompactSign } from 'jose'
 import { parse as parseToml, stringify as stringifyToml } from 'smol-toml'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { containersAvailable } from '../src/containers/availability.ts'
-import { type Guest, startGuest } from '../src/containers/guest.ts'
+import { connectFrom, type Guest, startGuest } from '../src/containers/guest.ts'
 import type { Fetched, TeeDescription } from '../src/containers/guest-program.ts'
 import { redisImage } from '../src/containers/image.ts'
+import type { Machine } from '../src/containers/machine.ts'
 import { writableTargets } from '../src/containers/mounts.ts'
 import { createSite, type Site } from '../src/containers/site.ts'
 import { createWire, type Wire } from '../src/containers/wire.ts'
@@ -21,6 +22,7 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
   let trustee2: Trustee
   let backgroundCheck: Trustee
   let guest: Guest
+  let guestMachine: Machine
   let tee: TeeDescription
 
   beforeAll(async () => {
@@ -30,7 +32,8 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
       createSite(wire, { where: 'trustee2', service: 'kbs-resource', dns: 'trustee2.example' }),
       createSite(wire, { where: 'background-check', service: 'kbs', dns: 'kbs.example' }),
     ])
-    guest = await startGuest(await wire.addMachine('guest'))
+    guestMachine = await wire.addMachine('guest')
+    guest = await startGuest(guestMachine)
     await first.init()
     // all that goes from Trustee 1 to Trustee 2
     await second.write('docker/secrets/trustee2/trustee1-ca.pem', await first.read(tokenCa))
@@ -59,13 +62,12 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
 
   describe('as they are', () => {
     it('`init` makes secrets that are the operator’s, and no second time', async () => {
-      for (const { site, where } of sites()) {
-        const before = await site.read(`docker/secrets/${where}/tls.key`)
-        const again = await site.init()
-        expect(again.code, again.stdout).toBe(1)
-        expect(again.stdout).toContain('nothing was written')
-        expect(await site.read(`docker/secrets/${where}/tls.key`)).toBe(before)
-      }
+      const { site, where } = trustee1
+      const before = await site.read(`docker/secrets/${where}/tls.key`)
+      const again = await site.init()
+      expect(again.code, again.stdout).toBe(1)
+      expect(again.stdout).toContain('nothing was written')
+      expect(await site.read(`docker/secrets/${where}/tls.key`)).toBe(before)
     })
 
     it('every program runs as the operator, without capabilities, and can write to what is named and nowhere else', async () => {
@@ -106,27 +108,23 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
     })
 
     it('guests reach the published port; Redis is reached by its own program and by nobody else', async () => {
-      const port = (host: string, number: number) => ({ host, port: number })
-      expect(await guest.ask('connect', port('trustee1.example', 8081))).toBe('connected')
-      expect(await guest.ask('connect', port('trustee2.example', 8082))).toBe('connected')
-
-      const inside = async ({ site }: Trustee, service: string) =>
-        startGuest(site.machine, await site.project.network(service))
-      const [one, two, redis] = await Promise.all([
-        inside(trustee1, trustee1.site.program().name),
-        inside(trustee2, trustee2.site.program().name),
-        inside(trustee1, 'redis'),
-      ])
-      const store = port(await trustee1.site.project.address('redis', 'store'), 6379)
-      expect(await one.ask('connect', store)).toBe('connected')
-      const unreachable = /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/
-      expect(await two.ask('connect', store)).toMatch(unreachable)
-      expect(await guest.ask('connect', store)).toMatch(unreachable)
-
-      // the program has a way out, its Redis has none
-      const world = port(trustee2.site.machine.address, 8082)
-      expect(await one.ask('connect', world)).toBe('connected')
-      expect(await redis.ask('connect', world)).toMatch(unreachable)
+      const from = async ({ site }: Trustee, service: string, host: string, port: number) =>
+        connectFrom(site.machine, host, port, await site.project.network(service))
+      const store = await trustee1.site.project.address('redis', 'store')
+      const world = trustee2.site.machine.address
+      const [one, two, redis] = ['kbs-attest', 'kbs-resource', 'redis'] as const
+      const unreachable = expect.stringMatching(/^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/)
+      expect(
+        await Promise.all([
+          connectFrom(guestMachine, 'trustee1.example', 8081),
+          from(trustee1, one, store, 6379),
+          connectFrom(guestMachine, store, 6379),
+          from(trustee2, two, store, 6379),
+          // the program has a way out, its Redis has none
+          from(trustee1, one, world, 8082),
+          from(trustee1, redis, world, 8082),
+        ]),
+      ).toEqual(['connected', 'connected', unreachable, unreachable, 'connected', unreachable])
     })
 
     it('KBS1 trusts the vendors’ roots only: evidence of a virtual machine is refused, and the log says why', async () => {
@@ -187,11 +185,10 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
 
   describe('with the virtual vendor’s roots at those who attest', () => {
     beforeAll(async () => {
-      for (const trustee of [trustee1, backgroundCheck]) {
+      const withVirtualVendor = async (trustee: Trustee) => {
         for (const [name, pem] of Object.entries(tee.roots))
           await trustee.site.write(`docker/roots/${name}`, pem)
-        const changed = await trustee.configure(virtualVendor)
-        expect(changed).toEqual([
+        expect(await trustee.configure(virtualVendor)).toEqual([
           'attestation_service.verifier_config.snp_verifier.crl_policy',
           'attestation_service.verifier_config.snp_verifier.trusted_roots',
           'attestation_service.verifier_config.snp_verifier.vcek_sources',
@@ -204,6 +201,7 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
         const values = JSON.stringify({ version: '0.1.0', type: 'sample', payload })
         expect(await administrate(trustee, 'reference-value', values)).toMatchObject({ status: 200 })
       }
+      await Promise.all([trustee1, backgroundCheck].map(withVirtualVendor))
     }, 60_000)
 
     it('Trustee 2, its files as they are, refuses what a KBS1 in the development profile has minted', async () => {
@@ -305,7 +303,7 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
         const token = await passport()
         await wire.cut(trustee1.site.machine)
         try {
-          expect(await guest.ask('connect', { host: 'trustee1.example', port: 8081 })).not.toBe('connected')
+          expect(await connectFrom(guestMachine, 'trustee1.example', 8081)).not.toBe('connected')
           expect(await read(token, secretPath)).toEqual(released)
           await trustee2.site.program().crash()
           await trustee2.site.program().healthy()
@@ -317,10 +315,15 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
       })
 
       it('everything stops in good order when it is told to', async () => {
-        for (const { site } of sites()) {
-          expect(await site.program().stop()).toBe(0)
-          expect(await site.project.container('redis').stop()).toBe(0)
-        }
+        const codes = sites().map(async ({ site }) => [
+          await site.program().stop(),
+          await site.project.container('redis').stop(),
+        ])
+        expect(await Promise.all(codes)).toEqual([
+          [0, 0],
+          [0, 0],
+          [0, 0],
+        ])
       })
     })
   })

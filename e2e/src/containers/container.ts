@@ -74,6 +74,7 @@ export const defaultCapabilities = [
 ]
 
 const restartDelayMs = 100
+const healthIntervalMs = 300
 
 let count = 0
 
@@ -137,7 +138,7 @@ export async function startContainer(options: ContainerOptions): Promise<Contain
       // an engine asks after an interval for the first time; asking sooner changes nothing but how long tests take
       while (!(await isHealthy())) {
         if (performance.now() > deadline) throw new Error(`${options.name} is not healthy:\n${output}`)
-        await delay(100)
+        await delay(healthIntervalMs)
       }
     },
     proc: async (file) => readFile(`/proc/${await runtime.programPid()}/${file}`, 'utf8'),

@@ -1,9 +1,8 @@
 /**
- * A guest, or anybody else, on a machine of the wire: reads one request a line from standard input and answers each
- * with a line. TEE keys never leave it.
+ * A guest on a machine of the wire: reads one request a line from standard input and answers each with a line. TEE keys
+ * never leave it.
  */
 import { request } from 'node:https'
-import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import {
   type Attester,
@@ -50,8 +49,6 @@ export interface GuestRequests {
     },
     Fetched,
   ]
-  /** Whether a TCP connection can be made: `connected`, or the error's code. */
-  readonly connect: [{ readonly host: string; readonly port: number }, string]
 }
 
 export interface TeeDescription {
@@ -77,7 +74,6 @@ type Handlers = {
   ) => GuestRequests[Name][1] | Promise<GuestRequests[Name][1]>
 }
 
-const connectTimeoutMs = 1_500
 const fetchTimeoutMs = 5_000
 const tees = new Map<VirtualTeeName, VirtualTee>()
 let resumed = Promise.withResolvers<void>()
@@ -139,16 +135,6 @@ const handlers: Handlers = {
     })
     sent.end(body)
     return promise
-  },
-  connect: async ({ host, port }) => {
-    const { promise, resolve } = Promise.withResolvers<string>()
-    const socket = connect({ host, port })
-    socket.once('connect', () => resolve('connected'))
-    socket.once('error', (error) => resolve(codeOf(error)))
-    socket.setTimeout(connectTimeoutMs, () => resolve('ETIMEDOUT'))
-    const outcome = await promise
-    socket.destroy()
-    return outcome
   },
 }
 

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Container } from './container.ts'
 import type { GuestRequests } from './guest-program.ts'
-import { nodeImage } from './image.ts'
+import { type Image, nodeImage, nodeProgram } from './image.ts'
 import type { Machine } from './machine.ts'
+import type { NetworkNamespace } from './network-namespace.ts'
 
 /** `guest-program.ts` on a machine: what it is asked happens there, in that machine's network. */
 export interface Guest {
@@ -13,6 +14,7 @@ export interface Guest {
 }
 
 const root = new URL('../../..', import.meta.url).pathname
+let bareImage: Promise<Image> | undefined
 const answerTimeoutMs = 20_000
 
 export async function startGuest(machine: Machine, network?: { readonly path: string }): Promise<Guest> {
@@ -37,6 +39,38 @@ export async function startGuest(machine: Machine, network?: { readonly path: st
       return answerTo(container, id)
     },
   }
+}
+
+/**
+ * Whether a TCP connection can be made from a machine, or from one of its networks: `connected`, or the error's code.
+ */
+export async function connectFrom(
+  machine: Machine,
+  host: string,
+  port: number,
+  network: NetworkNamespace = machine.namespace,
+): Promise<string> {
+  const probe = await startSource(machine, 'port-probe', [host, String(port)], network)
+  await probe.ended()
+  return probe.output().trim()
+}
+
+/** A program of this folder, in the bare image, with this checkout in its place. */
+async function startSource(
+  machine: Machine,
+  name: string,
+  args: readonly string[],
+  network = machine.namespace,
+): Promise<Container> {
+  bareImage ??= nodeImage()
+  return machine.start({
+    name,
+    image: await bareImage,
+    args: [nodeProgram, '--disable-warning=ExperimentalWarning', `e2e/src/containers/${name}.ts`, ...args],
+    workingDir: root,
+    mounts: [{ source: root, target: root, readOnly: true }],
+    network: network.path,
+  })
 }
 
 async function answerTo<T>(container: Container, id: number): Promise<T> {

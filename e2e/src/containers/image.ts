@@ -1,4 +1,15 @@
-import { chmod, copyFile, cp, link, mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  copyFile,
+  cp,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  realpath,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, posix } from 'node:path'
 import { bundle } from '../../../docker/bundle.ts'
@@ -20,10 +31,13 @@ export interface Image {
 
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
+/** Where the base image has Node. */
+export const nodeProgram = '/nodejs/bin/node'
+
 /** The base of our images: Node, the libraries that it is linked with, and next to nothing else. */
 const nodeBase = {
   image: /^gcr\.io\/distroless\/nodejs24-debian12:nonroot(@|$)/,
-  program: '/nodejs/bin/node',
+  program: nodeProgram,
   env: { PATH: systemPath, SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt' },
   users: ['root:x:0:0:root:/root:/sbin/nologin', 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin'],
 } as const
@@ -144,9 +158,9 @@ async function installProgram(rootfs: string, program: string, target: string): 
 /** By a hard link where that is possible: root file systems are mounted read-only. */
 async function install(source: string, target: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true })
-  const { stdout } = await mustRun('readlink', ['-f', source])
-  await link(stdout.trim(), target).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') await copyFile(stdout.trim(), target)
+  const file = await realpath(source)
+  await link(file, target).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') await copyFile(file, target)
   })
 }
 
