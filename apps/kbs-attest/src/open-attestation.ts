@@ -40,8 +40,9 @@ export async function openBuiltInAttestation(
   logger: Logger,
 ): Promise<{ readonly attestation: BuiltInAttestationService; close(): Promise<void> }> {
   const settings = builtInAttestation(config)
-  const policies = await openStorage(config.storage.attestationPolicies)
-  const referenceValues = await openStorage(config.storage.referenceValues)
+  const onNotice = (notice: string) => logger.warn(notice)
+  const policies = await openStorage(config.storage.attestationPolicies, { onNotice })
+  const referenceValues = await openStorage(config.storage.referenceValues, { onNotice })
   const open = await openVerifiers(settings.verifierConfig, config.profile, logger)
   const attestation = await createAttestationService({
     verifiers: open.verifiers,

@@ -4,6 +4,7 @@ import {
   healthRoutes,
   type KbsRoute,
   mountKbsRoutes,
+  type Probe,
   type ServiceEnv,
 } from '@passport-kbs/service'
 import type { Hono } from 'hono'
@@ -22,6 +23,11 @@ export function resourceRoutes(deps: ResourceDeps): KbsRoute[] {
   return deps.secrets ? [resourceRoute(deps, deps.secrets), ...policy] : policy
 }
 
+/** Where secrets are fails for all replicas alike, and who asks for none does not need it. */
+export function informativeProbes({ secrets }: ResourceDeps): Record<string, Probe> {
+  return secrets === undefined ? {} : { secrets: () => secrets.ping() }
+}
+
 /** KBS2: verifies passports, releases secrets. */
 export function createApp(
   deps: ResourceDeps,
@@ -35,7 +41,8 @@ export function createApp(
     passports: () => deps.passports.ping(),
     storage: () => deps.storage.ping(),
   }
-  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  const informative = informativeProbes(deps)
+  app.route('/', healthRoutes({ probes, informative, logger, ...(isDraining ? { isDraining } : {}) }))
   mountKbsRoutes(app, resourceRoutes(deps))
   return app
 }

@@ -35,7 +35,7 @@ export async function openResourceDeps(
     profile: config.profile,
     ...(otherHalf ? { ownKeys: otherHalf.ownKeys } : {}),
   })
-  const storage = await openStorage(config.storage.data)
+  const storage = await openStorage(config.storage.data, { onNotice: (notice) => logger.warn(notice) })
   const policy = await openResourcePolicy({
     store: storage.namespace('kbs'),
     initial: initialPolicies[config.policy.defaultPolicy],

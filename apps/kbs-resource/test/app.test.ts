@@ -58,7 +58,7 @@ describe('what KBS2 serves (spec 01 §1.2)', () => {
     expect((await ask('/healthz')).status).toBe(200)
     expect(await (await ask('/readyz')).json()).toEqual({
       status: 'ready',
-      checks: { admin: 'ok', passports: 'ok', storage: 'ok' },
+      checks: { admin: 'ok', passports: 'ok', storage: 'ok', secrets: 'ok' },
     })
   })
 

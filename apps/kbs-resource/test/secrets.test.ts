@@ -89,6 +89,12 @@ describe('secrets in Vault', () => {
     await expectProblem(await get('?version=first'), 400, 'PluginInternalError')
     vault.fault = 'sealed'
     await expectProblem(await get(), 503, 'ServiceUnavailable')
+    // others may be served, and no replica could do better
+    const ready = await kbs.request('GET', '/readyz')
+    expect([ready.status, await ready.json()]).toMatchObject([
+      200,
+      { status: 'degraded', checks: { storage: 'ok', secrets: 'failing' } },
+    ])
     vault.fault = undefined
     expect((await kbs.request('DELETE', path)).status).toBe(200)
     await expectProblem(await get('?version=1'), 404, 'PluginInternalError')

@@ -1,5 +1,5 @@
 import { type AttestDeps, attestRoutes, mountKeys } from '@passport-kbs/app-kbs-attest'
-import { type ResourceDeps, resourceRoutes } from '@passport-kbs/app-kbs-resource'
+import { informativeProbes, type ResourceDeps, resourceRoutes } from '@passport-kbs/app-kbs-resource'
 import {
   createServiceApp,
   type HttpServerConfig,
@@ -33,7 +33,8 @@ export function createApp(
     passports: () => resource.passports.ping(),
     storage: () => resource.storage.ping(),
   }
-  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  const informative = informativeProbes(resource)
+  app.route('/', healthRoutes({ probes, informative, logger, ...(isDraining ? { isDraining } : {}) }))
   mountKbsRoutes(app, [...attestRoutes(attest), ...resourceRoutes(resource)])
   return app
 }

@@ -50,7 +50,14 @@ describe('background check: both halves behind one address (spec 01 §2.1)', () 
     const { ask } = await serve()
     expect(await (await ask('/readyz')).json()).toEqual({
       status: 'ready',
-      checks: { admin: 'ok', attestation: 'ok', sessions: 'ok', passports: 'ok', storage: 'ok' },
+      checks: {
+        admin: 'ok',
+        attestation: 'ok',
+        sessions: 'ok',
+        passports: 'ok',
+        storage: 'ok',
+        secrets: 'ok',
+      },
     })
     expect((await ask('/.well-known/jwks.json')).status).toBe(200)
     expect(await (await ask('/kbs/v0/resource-policy')).json()).toEqual(['resource-policy'])

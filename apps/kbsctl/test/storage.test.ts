@@ -226,17 +226,4 @@ describe('storage rewrap with keys that Vault wraps', { timeout: 60_000 }, () =>
     await configure(localFs, 'key_file = "one.key"\n')
     expect(await rewrap('--new-key')).toMatchObject({ status: 1, stderr: expect.stringContaining('keygen') })
   })
-
-  it.each([
-    ['two sources', () => `key_file = "one.key"\n${transit}`],
-    ['none', () => ''],
-    ['two credentials', () => transit.replace('token =', 'token_file = "x", token =')],
-    ['plain HTTP', () => transit.replace('https:', 'http:').replace('localhost', 'vault.example')],
-    ['no verification', () => transit.replace('token =', 'verify_ssl = false, token =')],
-    ['a path as key name', () => transit.replace('"kbs"', '"../kbs"')],
-  ])('is not configured with %s', async (_, encryption) => {
-    await configure(localFs, encryption())
-    expect((await rewrap()).status).toBe(1)
-    expect(vault.requests).toEqual([])
-  })
 })

@@ -4,42 +4,59 @@ import type { Logger } from 'pino'
 /** Resolves when the dependency answers; rejects otherwise. */
 export type Probe = () => Promise<void>
 
+/** How often what only informs is asked at most: it may cost money, or a quota. */
+const informativeCacheMs = 15_000
+
 /**
  * `GET /healthz`: 200, empty, as long as the process serves (spec 01 §1.2). `GET /readyz`: 200 when all probes succeed,
  * else 503; the JSON body says which, never why: causes go to the log. Results are kept for `cacheMs`, so that anyone may
  * ask without loading the dependencies.
+ *
+ * `informative` probes are of what fails for all replicas alike, and only some requests need: when one fails the status
+ * is `degraded`, and 200, for it would help nobody to take every replica out of service.
  */
 export function healthRoutes<E extends Env = Env>(options: {
   readonly probes: Readonly<Record<string, Probe>>
+  readonly informative?: Readonly<Record<string, Probe>>
   readonly logger: Logger
   readonly isDraining?: () => boolean
   readonly timeoutMs?: number
   readonly cacheMs?: number
 }): Hono<E> {
-  const { probes, logger, timeoutMs = 2_000, cacheMs = 1_000 } = options
-  let latest: { readonly at: number; readonly result: Promise<Readonly<Record<string, boolean>>> } | undefined
-
-  const check = (): Promise<Readonly<Record<string, boolean>>> => {
-    const now = performance.now()
-    if (latest === undefined || now - latest.at > cacheMs)
-      latest = { at: now, result: runProbes(probes, timeoutMs, logger) }
-    return latest.result
-  }
+  const { logger, timeoutMs = 2_000, cacheMs = 1_000 } = options
+  const run = (probes: Readonly<Record<string, Probe>>) => runProbes(probes, timeoutMs, logger)
+  const needed = keptFor(cacheMs, () => run(options.probes))
+  const informative = keptFor(informativeCacheMs, () => run(options.informative ?? {}))
 
   return new Hono<E>()
     .get('/healthz', (c) => c.body(null, 200))
     .get('/readyz', async (c) => {
-      const checks = await check()
-      const draining = options.isDraining?.() ?? false
-      const ready = !draining && Object.values(checks).every(Boolean)
+      const [checks, others] = await Promise.all([needed(), informative()])
+      const status = readiness(checks, others, options.isDraining?.() ?? false)
       const words = Object.fromEntries(
-        Object.entries(checks).map(([name, ok]) => [name, ok ? 'ok' : 'failing']),
+        Object.entries({ ...checks, ...others }).map(([name, ok]) => [name, ok ? 'ok' : 'failing']),
       )
-      return c.json(
-        { status: draining ? 'draining' : ready ? 'ready' : 'not ready', checks: words },
-        ready ? 200 : 503,
-      )
+      return c.json({ status, checks: words }, status === 'ready' || status === 'degraded' ? 200 : 503)
     })
+}
+
+type Checks = Readonly<Record<string, boolean>>
+
+function readiness(checks: Checks, informative: Checks, isDraining: boolean) {
+  const allPass = (results: Checks) => Object.values(results).every(Boolean)
+  if (isDraining) return 'draining'
+  if (!allPass(checks)) return 'not ready'
+  return allPass(informative) ? 'ready' : 'degraded'
+}
+
+/** One result for all who ask within `ms`, and while it is being made. */
+function keptFor<T>(ms: number, make: () => Promise<T>): () => Promise<T> {
+  let latest: { readonly at: number; readonly result: Promise<T> } | undefined
+  return () => {
+    const now = performance.now()
+    if (latest === undefined || now - latest.at > ms) latest = { at: now, result: make() }
+    return latest.result
+  }
 }
 
 async function runProbes(

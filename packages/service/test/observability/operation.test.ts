@@ -186,6 +186,30 @@ describe('health', () => {
     })
   })
 
+  it('is degraded, and in service, when only something fails that informs', async () => {
+    let asked = 0
+    const secrets = () => Promise.reject(new Error(`down ${asked++}`))
+    const app = healthRoutes({
+      probes: { storage: async () => {} },
+      informative: { secrets },
+      logger,
+      cacheMs: 0,
+    })
+    for (let i = 0; i < 5; i++) {
+      const answer = await app.request('/readyz')
+      expect(answer.status).toBe(200)
+      expect(await answer.json()).toEqual({
+        status: 'degraded',
+        checks: { storage: 'ok', secrets: 'failing' },
+      })
+    }
+    // it may cost money
+    expect(asked).toBe(1)
+    const probes = { storage: () => Promise.reject(new Error('down')) }
+    const both = await healthRoutes({ probes, informative: { secrets }, logger }).request('/readyz')
+    expect(both.status).toBe(503)
+  })
+
   it('asks the dependencies once in a while, however often it is asked', async () => {
     let asked = 0
     const app = healthRoutes({ probes: { storage: async () => void asked++ }, logger })

@@ -73,7 +73,34 @@ describe('a storage key', () => {
   })
 })
 
+const transit = { vault_url: 'https://vault.example:8200', token: 'root', key_name: 'kbs' }
+const azure = { vault_uri: 'https://vault.vault.azure.net', key_name: 'kbs' }
+
 describe('[storage_backend.encryption]', () => {
+  it('may name a key service, and the one before', () => {
+    expect(resolve({ vault_transit: transit, previous: { azure_key_vault: azure } }).encryption).toEqual({
+      keyService: {
+        kind: 'vault_transit',
+        vaultUrl: 'https://vault.example:8200',
+        token: 'root',
+        caCerts: [],
+        timeoutMs: 5_000,
+        mountPath: 'transit',
+        keyName: 'kbs',
+      },
+      previousKeyService: {
+        kind: 'azure_key_vault',
+        vaultUri: 'https://vault.vault.azure.net',
+        credential: 'workload-identity',
+        timeoutMs: 5_000,
+        keyName: 'kbs',
+      },
+      previousKeyFiles: [],
+      namespaces: ['repository'],
+      require: false,
+    })
+  })
+
   const section = (encryption: Record<string, unknown>) => ({
     storage_type: 'LocalFs',
     backends: { local_fs: { dir_path: join(folder.path, 'storage') } },
@@ -119,6 +146,19 @@ describe('[storage_backend.encryption]', () => {
     { key_file: 'k', namespaces: ['kbs_protocol_session'] },
     { key_file: 'k', namespaces: ['repositry'] },
     { key_file: 'k', required: true },
+    { key_file: 'k', vault_transit: transit },
+    { vault_transit: transit, azure_key_vault: azure },
+    { vault_transit: { ...transit, token_file: 'x' } },
+    { vault_transit: { ...transit, token: undefined } },
+    { vault_transit: { ...transit, vault_url: 'http://vault.example' } },
+    { vault_transit: { ...transit, verify_ssl: false } },
+    { vault_transit: { ...transit, key_name: '../kbs' } },
+    { vault_transit: { ...transit, mount_path: '../transit' } },
+    { azure_key_vault: { ...azure, vault_uri: 'http://vault.vault.azure.net' } },
+    { azure_key_vault: { ...azure, key_name: 'kbs/1' } },
+    { vault_transit: transit, previous: {} },
+    { vault_transit: transit, previous: { vault_transit: transit, azure_key_vault: azure } },
+    { vault_transit: transit, previous: { key_file: 'k' } },
   ])('refuses %j', (encryption) => {
     expect(storageBackendSchema.safeParse(section(encryption)).success).toBe(false)
   })

@@ -119,6 +119,33 @@ describe('the quota of Key Vault', () => {
   })
 })
 
+describe('whether Key Vault is there', () => {
+  it('is known from the last answer, and asked by one read else', async () => {
+    const secrets = await open({ cacheMs: 60_000 })
+    await secrets.ping()
+    await secrets.ping()
+    expect(vault.requests).toEqual(['GET /secrets/passport-kbs-readiness'])
+    const other = await open()
+    await other.read(path)
+    await other.ping()
+    expect(vault.requests).toHaveLength(2)
+  })
+
+  it('is asked by a secret that is configured, where roles are for single ones', async () => {
+    const secrets = await open({ names: [{ path, secret: name }] })
+    await secrets.ping()
+    expect(vault.requests).toEqual([`GET /secrets/${name}`])
+  })
+
+  it.each<KeyVaultFault>(['down', 'quota', 'slow', 'garbage', 'forbidden'])(
+    'is no with %s',
+    async (fault) => {
+      vault.fault = fault
+      await expect((await open({ timeoutMs: 300 })).ping()).rejects.toThrow(StorageUnavailable)
+    },
+  )
+})
+
 describe('a Key Vault that fails', () => {
   it.each<KeyVaultFault>(['down', 'quota', 'slow', 'garbage', 'empty', 'forbidden'])(
     'is unavailable, not empty: %s',

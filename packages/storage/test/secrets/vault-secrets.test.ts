@@ -133,6 +133,20 @@ describe('a secret in KV version 2', () => {
   })
 })
 
+describe('whether Vault is there', () => {
+  it('is asked without a token or a namespace', async () => {
+    vault.namespace = 'team'
+    const secrets = await open({ namespace: 'team' })
+    vault.tokens.clear()
+    await secrets.ping()
+    expect(vault.requests.at(-1)).toBe('GET /v1/sys/health')
+    vault.fault = 'sealed'
+    await expect(secrets.ping()).rejects.toThrow(StorageUnavailable)
+    await vault.stop()
+    await expect(secrets.ping()).rejects.toThrow(StorageUnavailable)
+  })
+})
+
 describe('a Vault that fails', () => {
   it.each<VaultFault>(['sealed', 'quota', 'slow', 'garbage', 'no-object', 'empty', 'nowhere', 'redirect'])(
     'is unavailable, not empty: %s',
