@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Metafile } from 'esbuild'
 
 /** A package of which something went into the bundle. */
@@ -19,13 +19,13 @@ const root = resolve(import.meta.dirname, '..')
  * What a bundle is made of, as a CycloneDX 1.6 document: exactly the packages that have bytes in it, from the bundler's own
  * record, with the registry's hashes from the lock file. The same sources give the same text.
  *
- * @param directory against which the record's paths are
+ * @param directory of the program; the record's paths are against it
  */
 export async function sbomOf(metafile: Metafile, directory: string): Promise<string> {
   const lock = await readFile(join(root, 'pnpm-lock.yaml'), 'utf8')
   const packages = await packagesOf(metafile, directory)
-  const [app] = [...packages.values()].filter(({ name }) => name.startsWith('@passport-kbs/app-'))
-  if (app === undefined) throw new Error('the bundle has no program of ours')
+  const app = packages.get(referenceOf(await describePackage(directory)))
+  if (app === undefined) throw new Error(`the bundle has nothing of ${directory}`)
   const all = [...packages.values()].sort((a, b) => (referenceOf(a) < referenceOf(b) ? -1 : 1))
   const document = {
     $schema: 'http://cyclonedx.org/schema/bom-1.6.schema.json',
@@ -42,39 +42,46 @@ export async function sbomOf(metafile: Metafile, directory: string): Promise<str
   return `${JSON.stringify(document, undefined, 2)}\n`
 }
 
-/** By the folder of each package. */
+/** By reference. */
 async function packagesOf(
   { inputs, outputs }: Metafile,
   directory: string,
 ): Promise<ReadonlyMap<string, BundledPackage>> {
-  const used = Object.values(outputs).flatMap((output) =>
-    Object.entries(output.inputs).flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
-  )
-  const packages = new Map<string, BundledPackage>()
+  const all = new Map<string, BundledPackage>()
   const byModule = new Map<string, BundledPackage>()
-  for (const path of used) {
-    const folder = await packageFolder(resolve(directory, path))
-    const known = packages.get(folder) ?? (await describePackage(folder))
-    packages.set(folder, known)
+  for (const path of Object.keys(inputs)) {
+    const described = await describePackage(packageFolder(resolve(directory, path)))
+    const reference = referenceOf(described)
+    // the same package may be installed more than once, beside different peers
+    const known = all.get(reference) ?? described
+    all.set(reference, known)
     byModule.set(path, known)
   }
+  const used = new Set(
+    Object.values(outputs).flatMap((output) =>
+      Object.entries(output.inputs).flatMap(([path, { bytesInOutput }]) =>
+        bytesInOutput > 0 ? [byModule.get(path)] : [],
+      ),
+    ),
+  )
   for (const [path, owner] of byModule) {
-    for (const { path: imported } of inputs[path]?.imports ?? []) {
-      const dependency = byModule.get(imported)
-      if (dependency !== undefined && dependency !== owner) owner.dependsOn.add(referenceOf(dependency))
+    for (const imported of inputs[path]?.imports ?? []) {
+      const dependency = byModule.get(imported.path)
+      if (dependency !== undefined && dependency !== owner && used.has(dependency))
+        owner.dependsOn.add(referenceOf(dependency))
     }
   }
-  return packages
+  return new Map([...all].filter(([, one]) => used.has(one)))
 }
 
-/** The nearest folder above with a `package.json` that has a name and a version; there are others that say `"type"` only. */
-async function packageFolder(module: string): Promise<string> {
-  for (let folder = dirname(module); folder.length >= root.length; folder = dirname(folder)) {
-    const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined)
-    const { name, version } = text === undefined ? {} : JSON.parse(text)
-    if (typeof name === 'string' && typeof version === 'string') return folder
-  }
-  throw new Error(`${module} is in no package`)
+/** The folder that a package manager knows as the module's package; below it there may be more `package.json`. */
+function packageFolder(module: string): string {
+  const [, folder] =
+    /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(module) ??
+    new RegExp(`^(${root}/(?:apps|packages)/[^/]+)/`).exec(module) ??
+    []
+  if (folder === undefined) throw new Error(`${module} is in no package`)
+  return folder
 }
 
 async function describePackage(folder: string): Promise<BundledPackage> {
