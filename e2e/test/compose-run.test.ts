@@ -127,6 +127,22 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
       ).toEqual(['connected', 'connected', unreachable, unreachable, 'connected', unreachable])
     })
 
+    it('Redis speaks TLS only, with its one user only, who may do no more than the program needs', async () => {
+      const redis = trustee1.site.project.container('redis')
+      const password = (await trustee1.site.read('docker/secrets/trustee1/redis.password')).trim()
+      const tls = ['--tls', '--cacert', '/run/secrets/tls_ca']
+      const user = ['--user', 'kbs', '--pass', password, '--no-auth-warning']
+      const answer = async (...args: string[]) => {
+        const { stdout, stderr } = await redis.exec(['redis-cli', ...args])
+        return (stdout + stderr).trim()
+      }
+      expect(await answer(...tls, ...user, 'ping')).toBe('PONG')
+      expect(await answer('ping')).toMatch(/^(Error|I\/O error)/)
+      expect(await answer(...tls, 'ping')).toMatch(/^NOAUTH/)
+      expect(await answer(...tls, ...user, 'config', 'get', '*')).toMatch(/^NOPERM/)
+      expect(await answer(...tls, ...user, 'get', 'elsewhere')).toMatch(/^NOPERM/)
+    })
+
     it('KBS1 trusts the vendors’ roots only: evidence of a virtual machine is refused, and the log says why', async () => {
       for (const trustee of [trustee1, backgroundCheck]) {
         expect(await attest(trustee)).toEqual({
@@ -281,6 +297,29 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
         expect(await read(token, secretPath)).toEqual(released)
       })
 
+      it('`init --renew`, a restart and `rewrap` change keys under a secret that is there to stay', async () => {
+        const { site, url, ca } = trustee2
+        const token = await passport()
+        const certificate = async () => {
+          const answer = await guest.ask('fetch', { url: `${url}/readyz`, ca })
+          return 'certificate' in answer ? answer.certificate : answer.error
+        }
+        const former = await certificate()
+        const formerKey = await site.read('docker/secrets/trustee2/storage.key')
+        for (const item of ['tls', 'storage']) {
+          const renewed = await site.init('--renew', item)
+          expect(renewed.code, renewed.stdout).toBe(0)
+        }
+        expect(await site.read('docker/secrets/trustee2/storage.key')).not.toBe(formerKey)
+        await site.project.restart('kbs-resource')
+        expect(await certificate()).toMatch(/^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/)
+        expect(await certificate()).not.toBe(former)
+
+        const rewrapped = await site.project.run('rewrap')
+        expect(rewrapped.code, rewrapped.stdout).toBe(0)
+        expect(await read(token, secretPath)).toEqual(released)
+      })
+
       it('Redis, killed in the middle of writes, has each that was acknowledged', async () => {
         const token = await passport()
         const redis = trustee2.site.project.container('redis')
@@ -297,6 +336,19 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
         await trustee2.site.program().healthy()
         for (const [path, secret] of acknowledged)
           expect(await read(token, path), path).toEqual({ secret: Buffer.from(secret).toString('base64') })
+      })
+
+      it('without Redis the program is unhealthy; when Redis is back it is well again by itself', async () => {
+        const token = await passport()
+        const program = trustee2.site.program()
+        const starts = program.starts()
+        await trustee2.site.project.container('redis').stop()
+        expect(await program.isHealthy()).toBe(false)
+        expect(await read(token, secretPath)).toMatchObject({ refusal: { status: 503 } })
+        await trustee2.site.project.restart('redis')
+        await program.healthy()
+        expect(await read(token, secretPath)).toEqual(released)
+        expect(program.starts()).toBe(starts)
       })
 
       it('Trustee 2 needs nothing of Trustee 1 but the file: its plug pulled, passports count, also after a restart', async () => {

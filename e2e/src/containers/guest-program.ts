@@ -4,6 +4,7 @@
  */
 import { request } from 'node:https'
 import { createInterface } from 'node:readline'
+import type { TLSSocket } from 'node:tls'
 import {
   type Attester,
   createGuest,
@@ -60,7 +61,9 @@ export interface TeeDescription {
 export type Attested = { readonly token: string } | { readonly refusal: Refusal }
 /** In base64. */
 export type Secret = { readonly secret: string } | { readonly refusal: Refusal }
-export type Fetched = { readonly status: number; readonly body: string } | { readonly error: string }
+export type Fetched =
+  | { readonly status: number; readonly body: string; readonly certificate: string }
+  | { readonly error: string }
 
 export interface Refusal {
   readonly code: string
@@ -126,7 +129,8 @@ const handlers: Handlers = {
       answer.on('data', (chunk: Buffer) => {
         text += chunk.toString()
       })
-      answer.once('end', () => resolve({ status: answer.statusCode ?? 0, body: text }))
+      const certificate = (answer.socket as TLSSocket).getPeerCertificate().fingerprint256
+      answer.once('end', () => resolve({ status: answer.statusCode ?? 0, body: text, certificate }))
     })
     sent.once('error', (error) => resolve({ error: codeOf(error) }))
     sent.once('timeout', () => {

@@ -37,8 +37,10 @@ export interface Project {
   up(): Promise<void>
   /** `up -d --wait` with a changed file: every service is made anew. */
   recreate(model: ComposeModel): Promise<void>
-  /** `run --rm SERVICE`. */
-  run(service: string): Promise<Ended>
+  /** `run --rm SERVICE ARGS…`; arguments take the place of the service's command. */
+  run(service: string, ...args: readonly string[]): Promise<Ended>
+  /** `restart SERVICE`, until it is healthy: what is mounted is what is there by then. */
+  restart(service: string): Promise<void>
   /** The container of a service. */
   container(service: string): Container
   /** The network stack in which a service's containers run. */
@@ -119,12 +121,11 @@ function createProject(
     if (!image) throw new Error(`no image ${service.image}`)
     return image
   }
-  const start = async (service: ComposeService, restart = service.restart): Promise<Container> => {
+  const start = async (service: ComposeService): Promise<Container> => {
     const image = imageOf(service)
     const place = await networks.place(service.name)
     return startContainer({
       ...containerOptions(service, image, await mountsOf(service)),
-      restart,
       network: place.namespace.path,
       hosts: await networks.hosts(service.name),
     })
@@ -160,10 +161,18 @@ function createProject(
       model = changed
       await up()
     },
-    async run(name) {
-      const container = await start(serviceOf(name), 'no')
+    async run(name, ...args) {
+      const service = serviceOf(name)
+      const command = args.length > 0 ? args : service.command
+      const container = await start({ ...service, command, restart: 'no' })
       const code = await container.ended()
       return { code, stdout: container.output(), stderr: '' }
+    },
+    async restart(name) {
+      await containers.get(name)?.stop()
+      const container = await start(serviceOf(name))
+      containers.set(name, container)
+      await container.healthy()
     },
     container(name) {
       const container = containers.get(name)

@@ -18,8 +18,8 @@ export interface Site {
   /** A file in the operator's checkout, by its path there. */
   read(path: string): Promise<string>
   write(path: string, content: string): Promise<void>
-  /** `docker compose … run --rm init` */
-  init(): Promise<Ended>
+  /** `docker compose … run --rm init ARGS…` */
+  init(...args: readonly string[]): Promise<Ended>
   /** A command of kbsctl, given in the checkout on this machine. */
   kbsctl(...args: readonly string[]): Promise<Ended>
   /** Reads the compose file again, with further volumes by service, as a second file would add them. */
@@ -61,7 +61,7 @@ export async function createSite(wire: Wire, options: SiteOptions): Promise<Site
       await writeFile(join(checkout, path), content, { mode: 0o600 })
       await chown(join(checkout, path), operator, operator)
     },
-    init: () => project.run('init'),
+    init: (...args) => project.run('init', ...args),
     async kbsctl(...args) {
       const image = images.get(model().services.get('init')?.image ?? '')
       if (image === undefined) throw new Error('no image of kbsctl')
