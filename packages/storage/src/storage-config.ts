@@ -65,7 +65,9 @@ const redisMembers = {
     .string()
     .min(1)
     .optional()
-    .describe('Ours: file with the password, instead of the one in `url`.'),
+    .describe(
+      'Ours: file with the password, instead of the one in `url`; read for every new connection, so it can be changed.',
+    ),
   tls_ca: z
     .string()
     .min(1)
@@ -89,7 +91,11 @@ const redisMembers = {
       nodes: nodes.describe('Ours: Sentinels, each `host:port`.'),
       username: z.string().min(1).optional().describe('Ours: ACL user of the Sentinels.'),
       password: z.string().min(1).optional().describe('Ours: password of the Sentinels.'),
-      password_file: z.string().min(1).optional().describe('Ours: file with that password instead.'),
+      password_file: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('Ours: file with that password instead; read for every new connection.'),
     })
     .refine((sentinel) => sentinel.password === undefined || sentinel.password_file === undefined, {
       message: 'give password or password_file, not both',

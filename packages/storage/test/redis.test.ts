@@ -162,6 +162,26 @@ describe.skipIf(!hasRedis)('who may use Redis', () => {
     await expect(openStorage(missing)).rejects.toThrow(StorageConfigError)
   })
 
+  it('comes back with the password that is in the file now, even where the server changed first', async () => {
+    const folder = await temporaryFolder()
+    cleanUps.push(folder.remove)
+    const passwordFile = join(folder.path, 'password')
+    await writeFile(passwordFile, user.password)
+    const directives = [`user ${user.name} on >${user.password} ${user.rules}`]
+    const server = await redis({ directives })
+    const url = `redis://127.0.0.1:${server.port}`
+    const storage = await open({ url, username: user.name, password_file: passwordFile })
+    await storage.namespace('n').set('key', bytes('x'))
+
+    await redisCommand(server.port, 'acl', 'setuser', user.name, 'resetpass', '>next')
+    expect(await storage.namespace('n').get('key')).toEqual(bytes('x'))
+    await redisCommand(server.port, 'client', 'kill', 'user', user.name)
+    await vi.waitFor(() => expect(storage.ping()).rejects.toThrow(StorageUnavailable))
+    await writeFile(passwordFile, 'next\n')
+    await back(storage)
+    expect(await storage.namespace('n').get('key')).toEqual(bytes('x'))
+  })
+
   it('is nobody with a wrong password; the error says why and does not hold the password', async () => {
     const server = await redis({ user })
     const url = `redis://kbs:wrong-secret@127.0.0.1:${server.port}`
@@ -212,6 +232,20 @@ describe.skipIf(!hasRedis)('Redis over TLS', () => {
     const url = server.url.replace('localhost', '127.0.0.1')
     const misnamed = await open({ url, tls_ca: join(folder.path, 'ca.pem') })
     await expect(misnamed.ping()).rejects.toThrow(StorageUnavailable)
+  })
+
+  it('is used under the CA that is in the file now', async () => {
+    const { ca, certificate, privateKey } = await makeCertificates()
+    const other = await makeCertificates()
+    const folder = await temporaryFolder()
+    cleanUps.push(folder.remove)
+    const file = join(folder.path, 'ca.pem')
+    await writeFile(file, other.ca)
+    const server = await redis({ tls: { ca, certificate, privateKey } })
+    const storage = await open({ url: server.url, tls_ca: file })
+    await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
+    await writeFile(file, `${other.ca}${ca}`)
+    await back(storage)
   })
 })
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
@@ -151,13 +152,26 @@ function unavailable(error: unknown): StorageUnavailable {
 
 async function tlsOptions(config: PostgresConfig): Promise<ConnectionOptions | undefined> {
   if (!speaksTls(config)) return undefined
-  const ca = config.tls_ca === undefined ? undefined : await textOf(config.tls_ca, 'tls_ca')
-  return {
+  const common: ConnectionOptions = {
     minVersion: 'TLSv1.2',
     rejectUnauthorized: true,
     // Whom the certificate must name. pg says so itself for names only; for addresses Node would take "localhost".
     host: config.host,
-    ...(ca !== undefined && { ca }),
+  }
+  const file = config.tls_ca
+  if (file === undefined) return common
+  let ca = await textOf(file, 'tls_ca')
+  return {
+    ...common,
+    // read whenever pg takes these options to connect with them, so that it can be replaced
+    get ca() {
+      try {
+        ca = readFileSync(file, 'utf8')
+      } catch {
+        // the former stays in use
+      }
+      return ca
+    },
   }
 }
 

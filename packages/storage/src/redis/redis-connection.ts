@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { StorageUnavailable } from '../key-value-store.ts'
@@ -13,7 +13,8 @@ type ServerOptions = Omit<RedisOptions, 'replyMapping'>
 /**
  * One connection (one per node in a Cluster) that reconnects by itself. A command is answered within
  * `command_timeout_ms` or fails: nothing waits in a queue for Redis to come back, and nothing is sent twice, since the
- * second sending of a claim or a compare-and-set would misreport the first.
+ * second sending of a claim or a compare-and-set would misreport the first. Passwords and CA are read from their files for
+ * every new connection, so that they can be replaced while the process runs.
  */
 export class RedisConnection {
   readonly keyPrefix: string
@@ -45,7 +46,7 @@ export class RedisConnection {
 
   /** Connects, and returns after `command_timeout_ms` at the latest, connected or not. */
   static async open(config: RedisConfig): Promise<RedisConnection> {
-    const connection = new RedisConnection(await createClient(config), config)
+    const connection = new RedisConnection(createClient(config), config)
     const client = connection.#client
     const connecting = client.connect().then(() => pingMasters(client))
     await connection.#withinTimeout(connecting).catch((error: Error) => {
@@ -125,10 +126,10 @@ async function pingMasters(client: RedisClient): Promise<void> {
   await Promise.all((await allMasters(client)).map((master) => master.ping()))
 }
 
-async function createClient(config: RedisConfig): Promise<RedisClient> {
-  const options = await connectionOptions(config)
+function createClient(config: RedisConfig): RedisClient {
+  const options = connectionOptions(config)
   if (config.cluster) {
-    return new Cluster(config.cluster.nodes.map(hostAndPort), {
+    const cluster: Cluster = new Cluster(config.cluster.nodes.map(hostAndPort), {
       lazyConnect: true,
       enableOfflineQueue: false,
       retryDelayOnFailover: 0,
@@ -137,42 +138,79 @@ async function createClient(config: RedisConfig): Promise<RedisClient> {
       slotsRefreshTimeout: config.command_timeout_ms,
       slotsRefreshInterval: 2_000,
       // Nodes have no retry strategy of their own: only when all are given up does ioredis look for the Cluster anew.
-      clusterRetryStrategy: reconnectDelay,
+      clusterRetryStrategy: (attempt) => {
+        renewPasswords(options, config)
+        return reconnectDelay(attempt)
+      },
       // A certificate names hosts, not the addresses they resolve to.
       dnsLookup: (address, found) => found(null, address),
       redisOptions: options,
     })
+    // Connections to nodes are made with these options when they are needed: before that, not after the failure.
+    for (const event of ['-node', 'node error'])
+      cluster.on(event, () => renewPasswords(cluster.options.redisOptions ?? options, config))
+    return cluster
   }
   const common = {
     ...options,
     lazyConnect: true,
     enableOfflineQueue: false,
-    retryStrategy: reconnectDelay,
+    retryStrategy: (attempt: number) => {
+      renewPasswords(client.options, config)
+      return reconnectDelay(attempt)
+    },
     // A master that was demoted says READONLY until the connection asks anew who the master is.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   }
-  if (!config.sentinel) return new Redis({ ...common, ...hostAndPort(hostOf(config.url)) })
-  const password =
-    config.sentinel.password ??
-    (await secretFrom(config.sentinel.password_file, 'redis.sentinel.password_file'))
-  return new Redis({
-    ...common,
-    name: config.sentinel.master_name,
-    sentinels: config.sentinel.nodes.map(hostAndPort),
-    ...(config.sentinel.username !== undefined && { sentinelUsername: config.sentinel.username }),
-    ...(password !== undefined && { sentinelPassword: password }),
-    ...(options.tls && { enableTLSForSentinelMode: true, sentinelTLS: options.tls }),
-    sentinelRetryStrategy: reconnectDelay,
-    sentinelCommandTimeout: config.command_timeout_ms,
-  })
+  const where: ServerOptions = config.sentinel
+    ? sentinelOptions(config, config.sentinel, options)
+    : hostAndPort(hostOf(config.url))
+  const client: Redis = new Redis({ ...common, ...where })
+  return client
 }
 
-async function connectionOptions(config: RedisConfig): Promise<ServerOptions> {
+function sentinelOptions(
+  config: RedisConfig,
+  sentinel: NonNullable<RedisConfig['sentinel']>,
+  { tls }: ServerOptions,
+): ServerOptions {
+  const password = sentinelPassword(config)
+  return {
+    name: sentinel.master_name,
+    sentinels: sentinel.nodes.map(hostAndPort),
+    ...(sentinel.username !== undefined && { sentinelUsername: sentinel.username }),
+    ...(password !== undefined && { sentinelPassword: password }),
+    ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: tls }),
+    sentinelRetryStrategy: reconnectDelay,
+    sentinelCommandTimeout: config.command_timeout_ms,
+  }
+}
+
+/** What the files say now; a file that cannot be read leaves the former password in use. */
+function renewPasswords(options: ServerOptions, config: RedisConfig): void {
+  try {
+    const password = passwordOf(config)
+    if (password !== undefined) options.password = password
+    const forSentinels = sentinelPassword(config)
+    if (forSentinels !== undefined) options.sentinelPassword = forSentinels
+  } catch {
+    // it was readable at the start, and will be again
+  }
+}
+
+function passwordOf(config: RedisConfig): string | undefined {
+  return secretFrom(config.password_file, 'redis.password_file')
+}
+
+function sentinelPassword({ sentinel }: RedisConfig): string | undefined {
+  return sentinel?.password ?? secretFrom(sentinel?.password_file, 'redis.sentinel.password_file')
+}
+
+function connectionOptions(config: RedisConfig): ServerOptions {
   const url = new URL(config.url)
   const username = config.username ?? decodeURIComponent(url.username)
-  const password =
-    (await secretFrom(config.password_file, 'redis.password_file')) ?? decodeURIComponent(url.password)
-  const tls: ConnectionOptions | undefined = url.protocol === 'rediss:' ? await tlsOptions(config) : undefined
+  const password = passwordOf(config) ?? decodeURIComponent(url.password)
+  const tls = url.protocol === 'rediss:' ? tlsOptions(config) : undefined
   return {
     protocol: 2,
     db: databaseOf(config.url),
@@ -191,19 +229,32 @@ async function connectionOptions(config: RedisConfig): Promise<ServerOptions> {
   }
 }
 
-async function tlsOptions(config: RedisConfig): Promise<ConnectionOptions> {
-  const ca = await textOf(config.tls_ca, 'redis.tls_ca')
-  return { minVersion: 'TLSv1.2', ...(ca !== undefined && { ca }) }
+/** The CA is read whenever somebody takes these options to connect with them. */
+function tlsOptions({ tls_ca: file }: RedisConfig): ConnectionOptions {
+  const minVersion = 'TLSv1.2'
+  let ca = textOf(file, 'redis.tls_ca')
+  if (ca === undefined) return { minVersion }
+  return {
+    minVersion,
+    get ca() {
+      try {
+        ca = textOf(file, 'redis.tls_ca') ?? ca
+      } catch {
+        // the former stays in use
+      }
+      return ca
+    },
+  }
 }
 
-async function secretFrom(path: string | undefined, key: string): Promise<string | undefined> {
-  return (await textOf(path, key))?.replace(/\r?\n$/, '')
+function secretFrom(path: string | undefined, key: string): string | undefined {
+  return textOf(path, key)?.replace(/\r?\n$/, '')
 }
 
-async function textOf(path: string | undefined, key: string): Promise<string | undefined> {
+function textOf(path: string | undefined, key: string): string | undefined {
   if (path === undefined) return undefined
   try {
-    return await readFile(path, 'utf8')
+    return readFileSync(path, 'utf8')
   } catch (cause) {
     throw new StorageConfigError(`storage_backend.backends.${key} cannot be read`, { cause })
   }
