@@ -21,7 +21,7 @@ export interface Machine {
   readonly number: number
   readonly address: string
   readonly namespace: NetworkNamespace
-  /** Adds a compose project; `up` starts it. */
+  /** Adds a compose project, the only one here; `up` starts it. */
   project(model: ComposeModel, images: ReadonlyMap<string, Image>): Project
   /** Starts a program on the machine itself: in its network, without an engine's restrictions. */
   start(options: MachineProgram): Promise<Container>
@@ -61,7 +61,7 @@ interface MachineParts {
 
 export function createMachine(parts: MachineParts): Machine {
   const { name, number, address, namespace, names } = parts
-  const projects: Project[] = []
+  let project: Project | undefined
   const programs: Container[] = []
   return {
     name,
@@ -69,8 +69,8 @@ export function createMachine(parts: MachineParts): Machine {
     address,
     namespace,
     project(model, images) {
-      const project = createProject(parts, model, images)
-      projects.push(project)
+      if (project !== undefined) throw new Error(`${name} has a project`)
+      project = createProject(parts, model, images)
       return project
     },
     async start(program) {
@@ -96,7 +96,7 @@ export function createMachine(parts: MachineParts): Machine {
     },
     async close() {
       await Promise.all(programs.map((program) => program.stop()))
-      await Promise.all(projects.map((project) => project.down()))
+      await project?.down()
     },
   }
 }
