@@ -38,6 +38,12 @@ app.kubernetes.io/component: redis
 {{ include "kbs.commonLabels" . }}
 {{- end }}
 
+{{- define "kbs.rewrapLabels" -}}
+app.kubernetes.io/name: {{ include "kbs.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: rewrap
+{{- end }}
+
 {{- define "kbs.commonLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: passport-kbs
