@@ -5,16 +5,24 @@ import {
   type Metadata,
   type MethodDefinition,
   type ServiceError,
+  status,
 } from '@grpc/grpc-js'
+import { serviceNames } from './proto.ts'
 
-/** Where an attestation service is, and what this side shows of itself. */
-export interface RemoteAddress {
-  /** `http://host:port` or `https://host:port`. */
-  readonly url: URL
+/** By what a server is checked, and what is shown to it. */
+export interface RemoteTrust {
   /** PEM certificates that the server's is checked against, instead of the system's. */
   readonly ca?: string | undefined
   /** PEM key and certificate chain of this client. */
   readonly identity?: { readonly key: string; readonly certificate: string } | undefined
+}
+
+/** Where an attestation service is, and what this side shows of itself. */
+export interface RemoteAddress extends RemoteTrust {
+  /** `http://host:port` or `https://host:port`. */
+  readonly url: URL
+  /** Calls `take` whenever they have changed; answers how to stop that. */
+  readonly renewals?: ((take: (trust: RemoteTrust) => void) => () => void) | undefined
 }
 
 /** Connections to one service. */
@@ -36,8 +44,12 @@ const serviceConfig = JSON.stringify({
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {
-      name: [{}],
-      // every method may be called again: nothing but a token comes of an evaluation
+      // Nothing but a token comes of an evaluation. A write is not sent again: whoever wrote may have given up meanwhile,
+      // and have written something else through another replica, which the second sending would undo.
+      name: [
+        { service: serviceNames.attestation, method: 'AttestationEvaluate' },
+        { service: serviceNames.referenceValues, method: 'QueryReferenceValue' },
+      ],
       retryPolicy: {
         maxAttempts: 3,
         initialBackoff: '0.2s',
@@ -51,7 +63,9 @@ const serviceConfig = JSON.stringify({
 
 /**
  * Opens connections when calls need them, at most `maxConnections`. A silent connection is asked every half minute
- * whether its peer is still there, so that a call does not find out (spec 01 §11.5, 44); a lost one is made again.
+ * whether its peer is still there, so that a call does not find out (spec 01 §11.5, 44); a lost one is made again. After
+ * a call that was not answered in time, the next takes a new connection: where several servers are behind one address,
+ * that leads to another than the one that is silent.
  * @param messageLimit of what may be received, in bytes.
  */
 export function openConnections(
@@ -59,7 +73,7 @@ export function openConnections(
   { maxConnections, messageLimit }: { readonly maxConnections: number; readonly messageLimit: number },
 ): Connections {
   const { url } = address
-  const credentials = credentialsFor(address)
+  let credentials = credentialsFor(url, address)
   const target = `dns:///${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`
   const options: ClientOptions = {
     'grpc.use_local_subchannel_pool': 1,
@@ -74,31 +88,57 @@ export function openConnections(
     'grpc.service_config': serviceConfig,
     'grpc.service_config_disable_resolution': 1,
   }
-  const clients: { readonly client: Client; calls: number }[] = []
+  let clients: Connection[] = []
 
   const leastBusy = () => {
     const [first, ...others] = clients
     const least = first && others.reduce((a, b) => (b.calls < a.calls ? b : a), first)
     if (least !== undefined && (least.calls < callsPerConnection || clients.length >= maxConnections))
       return least
-    const opened = { client: new Client(target, credentials, options), calls: 0 }
+    const opened: Connection = { client: new Client(target, credentials, options), calls: 0, retired: false }
     clients.push(opened)
     return opened
   }
+  const retire = (connection: Connection) => {
+    connection.retired = true
+    clients = clients.filter((other) => other !== connection)
+  }
+  /** From the next call on; calls under way end as they began. */
+  const renew = (trust: RemoteTrust) => {
+    credentials = credentialsFor(url, trust)
+    for (const connection of clients) {
+      retire(connection)
+      if (connection.calls === 0) connection.client.close()
+    }
+  }
+  const stopRenewals = address.renewals?.(renew)
   return {
     async call(method, request, { metadata, deadline }) {
       const connection = leastBusy()
       connection.calls++
       try {
         return await unaryCall(connection.client, method, request, { metadata, deadline })
+      } catch (error) {
+        if (Reflect.get(Object(error), 'code') === status.DEADLINE_EXCEEDED) retire(connection)
+        throw error
       } finally {
         connection.calls--
+        if (connection.calls === 0 && connection.retired) connection.client.close()
       }
     },
     close() {
+      stopRenewals?.()
       for (const { client } of clients.splice(0)) client.close()
     },
   }
+}
+
+interface Connection {
+  readonly client: Client
+  /** Under way. */
+  calls: number
+  /** To be closed with its last call. */
+  retired: boolean
 }
 
 function unaryCall<Request, Response>(
@@ -124,7 +164,7 @@ function unaryCall<Request, Response>(
   })
 }
 
-function credentialsFor({ url, ca, identity }: RemoteAddress): ChannelCredentials {
+function credentialsFor(url: URL, { ca, identity }: RemoteTrust): ChannelCredentials {
   if (url.protocol === 'http:') return ChannelCredentials.createInsecure()
   const buffer = (pem: string | undefined) => (pem === undefined ? null : Buffer.from(pem))
   return ChannelCredentials.createSsl(buffer(ca), buffer(identity?.key), buffer(identity?.certificate))

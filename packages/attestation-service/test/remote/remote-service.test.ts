@@ -1,3 +1,4 @@
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { Metadata, ServerCredentials, status } from '@grpc/grpc-js'
 import { encodeBase64, encodeUtf8, jsonObject } from '@passport-kbs/protocol'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
@@ -22,6 +23,7 @@ import {
   answerToken,
   type FakeService,
   type FakeServiceOptions,
+  type Method,
   rejectionMetadata,
   silentPort,
   startFakeService,
@@ -253,6 +255,18 @@ describe('what a refusal means', () => {
     expect(calls).toBe(3)
   })
 
+  it('a write is sent once: the second sending could undo what somebody else has written meanwhile', async () => {
+    const busy: Method = (_call, callback) => callback({ code: status.UNAVAILABLE, details: 'not yet' })
+    const { server, service } = await pair({
+      methods: { SetAttestationPolicy: busy, RegisterReferenceValue: busy },
+    })
+    await expect(service.setPolicy('default', 'package policy')).rejects.toThrow(/cannot be reached/)
+    await expect(service.registerReferenceValues(jsonObject({}), new Date())).rejects.toThrow(
+      /cannot be reached/,
+    )
+    expect(server.calls).toHaveLength(2)
+  })
+
   it.each([
     [status.RESOURCE_EXHAUSTED, 'Received message larger than max (9 vs 4)'],
     [status.OUT_OF_RANGE, 'Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes'],
@@ -299,6 +313,22 @@ describe('a service that cannot be reached', () => {
     const { port } = await silentPort()
     const service = remoteService(new URL(`http://127.0.0.1:${port}`), { requestTimeoutMs: 300 })
     await expect(service.evaluate([item], context())).rejects.toThrow(AttestationUnavailable)
+  })
+
+  it('is given up where it stays silent: the next call takes another connection', async () => {
+    const server = await startFakeService()
+    let connections = 0
+    const balancer = createServer((client) => {
+      connections++
+      if (connections === 1) return
+      client.pipe(connect(Number(server.url.port), '127.0.0.1')).pipe(client)
+    })
+    await new Promise<void>((resolve) => balancer.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void balancer.close())
+    const { port } = balancer.address() as AddressInfo
+    const service = remoteService(new URL(`http://127.0.0.1:${port}`), { requestTimeoutMs: 1_000 })
+    await expect(service.evaluate([item], context())).rejects.toThrow(/DEADLINE_EXCEEDED/)
+    await expect(service.evaluate([item], context())).resolves.toBeTruthy()
   })
 
   it('is found again when it comes back', async () => {
