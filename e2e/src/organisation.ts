@@ -10,7 +10,7 @@ import { type Program, type ProgramName, type ProgramOptions, startProgram } fro
 /** What a configuration file holds, before it is TOML. */
 export type ConfigTable = { readonly [key: string]: unknown }
 
-/** A Redis server of one organisation: its only user has the rights that docker/README.md asks for, and no more. */
+/** A Redis server of one organisation: its only user has the rights that docs/storage.md asks for, and no more. */
 export interface OrganisationRedis {
   readonly server: RedisServer
   readonly password: string
@@ -130,7 +130,7 @@ async function createAdministrator(name: string, write: Organisation['write']): 
   }
 }
 
-/** The commands that docker/README.md lists. */
+/** The commands that docs/storage.md lists. */
 const commands = [
   ...['get', 'set', 'del', 'mget', 'scan', 'eval', 'ping', 'info'],
   ...['exists', 'hset', 'hget', 'hmget', 'hdel', 'pexpire'],
