@@ -89,14 +89,15 @@ async function expectFailure(backEnd: OpenBackEnd, expected: Expectation): Promi
 
 /** What the log gives for the cause of an answer, which is checked. */
 async function causeOf(backEnd: OpenBackEnd, answer: Response, expected: Expectation): Promise<string> {
-  const { status = 503, kind = 'ServiceUnavailable', detail = /^[A-Za-z ,;]+$/ } = expected
+  const { status = 503, kind = 'ServiceUnavailable', reason } = expected
   const text = await answer.text()
   expect(answer.status, text).toBe(status)
   expect(answer.headers.get('content-type')).toBe('application/json')
   const body = JSON.parse(text) as { readonly instance: string }
   expect(body).toEqual({
     type: `${errors}${kind}`,
-    detail: expect.stringMatching(detail),
+    detail: expect.stringMatching(/^[A-Za-z ,;:]+$/),
+    ...(reason === undefined ? {} : { reason: expect.stringMatching(reason) }),
     title: expect.any(String),
     status,
     instance: expect.stringMatching(/^urn:uuid:/),

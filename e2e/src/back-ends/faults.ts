@@ -33,8 +33,8 @@ export interface Expectation {
   /** What a guest is answered, or an administrator who writes where `on` says so. Default 503 `ServiceUnavailable`. */
   readonly status?: number
   readonly kind?: string
-  /** Of the answer; default: the one of an outage, which names nothing. */
-  readonly detail?: RegExp
+  /** What the guest may know beyond the kind; default: nothing. */
+  readonly reason?: RegExp
   /** The cause in the operator's log, on the line that has the answer's request id. */
   readonly log: RegExp
   /** `/readyz` meanwhile. */

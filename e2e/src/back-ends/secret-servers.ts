@@ -187,7 +187,7 @@ const azureKeyVault: BackEnd<SecretStage> = {
       storage_backend_type: 'AzureKeyVault',
       vault_uri: `https://${vaultHost}`,
       cache_ms: 0,
-      timeout_ms: 1_000,
+      timeout_ms: 2_000,
     }
     // what the webhook of workload identity puts into a pod, and the way to servers that stand for Azure
     const env = {

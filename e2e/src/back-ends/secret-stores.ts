@@ -8,6 +8,7 @@ import { type ConfigTable, createOrganisation } from '../organisation.ts'
 import type { BackEnd, OpenBackEnd } from './back-end.ts'
 import { type Expectations, type Fault, type Mend, noDiskOfOurs, noNetwork } from './faults.ts'
 import { Front } from './front.ts'
+import { withoutPrivileges } from './privileges.ts'
 import { type Kbs2, newSecret, type SecretStage, startKbs2 } from './secret-stage.ts'
 import { startStreamBackEnd } from './stream-back-end.ts'
 
@@ -344,12 +345,6 @@ async function startStoring(
   const kbs2 = await startKbs2(stage, organisation, config, { path, secret, under: withoutPrivileges() })
   await kbs2.administration.setResource(path, secret)
   return kbs2
-}
-
-/** As containers run it: for root, too, permissions hold. */
-function withoutPrivileges(): readonly string[] {
-  if (process.getuid?.() !== 0) return []
-  return ['setpriv', '--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', '--']
 }
 
 interface Place {

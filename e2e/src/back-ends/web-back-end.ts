@@ -5,6 +5,12 @@ import { Front, type FrontOptions } from './front.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
+/** The server that answers rightly, with the CA of its certificate where it has one. */
+interface Upstream {
+  readonly url: string
+  readonly ca?: string
+}
+
 /** A server that speaks HTTP, reached through a front over HTTPS. */
 export interface WebBackEnd {
   /** `https://localhost:port` */
@@ -17,11 +23,7 @@ export interface WebBackEnd {
   close(): Promise<void>
 }
 
-/** @param upstream the server that answers rightly, with the CA of its certificate where it has one */
-export async function startWebBackEnd(
-  upstream: { readonly url: string; readonly ca?: string },
-  options: FrontOptions = {},
-): Promise<WebBackEnd> {
+export async function startWebBackEnd(upstream: Upstream, options: FrontOptions = {}): Promise<WebBackEnd> {
   const front = await Front.start(options)
   const elsewhere = await Front.start({ ...options, names: ['localhost'], ca: front.ca })
   let strayed = 0
@@ -33,19 +35,28 @@ export async function startWebBackEnd(
     forward(upstream)(request, response)
   })
 
+  /** Answers with the head that the real server gives, and another body. */
+  const instead =
+    (body: (response: ServerResponse) => void): Answer =>
+    (request, response) =>
+      ask(upstream, request, response, (answer) => {
+        answer.resume()
+        const { 'content-length': length, ...headers } = answer.headers
+        response.writeHead(answer.statusCode ?? 502, headers)
+        body(response)
+      })
   const answers: Partial<Record<Fault, Answer>> = {
     slow: () => {},
-    trickling: trickle,
+    trickling: instead(trickle),
     quota: (_, response) => send(response, 429, '{"errors":["too many requests"]}'),
     'quota with Retry-After': (_, response) =>
       send(response, 429, '{"errors":["too many requests"]}', { 'retry-after': '1' }),
-    'no format': (_, response) => send(response, 200, '{"data": "half'),
-    'wrong shape': (_, response) => send(response, 200, '{"something":["else"]}'),
-    'huge answer': flood,
-    'truncated answer': (_, response) => {
-      response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
-      response.write('{"data":', () => response.destroy())
-    },
+    'no format': instead((response) => response.end('{"data": "half')),
+    'wrong shape': instead((response) => response.end('{"something":["else"]}')),
+    'huge answer': instead(flood),
+    'truncated answer': instead((response) => {
+      response.write('{"data":', () => setTimeout(() => response.destroy(), 50))
+    }),
     'web page': (_, response) =>
       send(response, 200, '<html>Please log in</html>', { 'content-type': 'text/html' }),
     redirect: (request, response) =>
@@ -86,19 +97,27 @@ export function connect(front: Front, answer: Answer): void {
 }
 
 /** Passes requests on as they are. */
-export function forward(upstream: { readonly url: string; readonly ca?: string }): Answer {
-  return (request, response) => {
-    const url = new URL(request.url ?? '/', upstream.url)
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
-    const ca = upstream.ca === undefined ? {} : { ca: upstream.ca }
-    const { host, connection, ...headers } = request.headers
-    const onward = send(url, { ...ca, method: request.method, headers }, (answer) => {
+export function forward(upstream: Upstream): Answer {
+  return (request, response) =>
+    ask(upstream, request, response, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers)
       answer.pipe(response)
     })
-    onward.on('error', () => response.destroy())
-    request.pipe(onward)
-  }
+}
+
+function ask(
+  upstream: Upstream,
+  request: IncomingMessage,
+  response: ServerResponse,
+  answered: (answer: IncomingMessage) => void,
+): void {
+  const url = new URL(request.url ?? '/', upstream.url)
+  const sendTo = url.protocol === 'https:' ? httpsRequest : httpRequest
+  const ca = upstream.ca === undefined ? {} : { ca: upstream.ca }
+  const { host, connection, ...headers } = request.headers
+  const onward = sendTo(url, { ...ca, method: request.method, headers }, answered)
+  onward.on('error', () => response.destroy())
+  request.pipe(onward)
 }
 
 function send(response: ServerResponse, status: number, body: string, headers = {}): void {
@@ -106,8 +125,7 @@ function send(response: ServerResponse, status: number, body: string, headers = 
 }
 
 /** Blanks before what may be JSON one day. */
-const trickle: Answer = (_, response) => {
-  response.writeHead(200, { 'content-type': 'application/json' })
+function trickle(response: ServerResponse): void {
   const timer = setInterval(() => response.write(' '), 40)
   response.once('close', () => clearInterval(timer))
 }
@@ -115,10 +133,9 @@ const trickle: Answer = (_, response) => {
 const floodBytes = 96 * 1024 * 1024
 
 /** More than anybody should take, as fast as it is taken. */
-const flood: Answer = (_, response) => {
+function flood(response: ServerResponse): void {
   const blanks = Buffer.alloc(65_536, ' ')
   let sent = 0
-  response.writeHead(200, { 'content-type': 'application/json' })
   const more = () => {
     while (sent < floodBytes && !response.destroyed) {
       sent += blanks.length

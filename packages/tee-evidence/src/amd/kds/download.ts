@@ -45,6 +45,9 @@ export async function download(
       throw new DownloadRefused(response.status, response.headers.get('retry-after') ?? undefined)
     }
     return await boundedBody(response, limit, abort.signal)
+  } catch (error) {
+    // clients say only that they were told to stop
+    throw abort.signal.aborted ? abort.signal.reason : error
   } finally {
     clearTimeout(timer)
     // Ends the transfer when it was given up half way; without effect after a complete one.
