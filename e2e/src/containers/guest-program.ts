@@ -12,15 +12,25 @@ import {
   getResourceWithPassport,
   type Passport,
 } from '@passport-kbs/guest-client'
+import type { JsonObject } from '@passport-kbs/protocol'
 import { rootFiles, type VirtualTee, type VirtualTeeName, virtualTees } from '../virtual-tees.ts'
 
 /** What can be asked of it, by name: parameters and answer. */
 export interface GuestRequests {
   /** What is known of this guest's TEE without asking any server. */
   readonly describe: [{ readonly tee: VirtualTeeName }, TeeDescription]
-  /** One handshake; where it `pauses`, between its two requests until `resume`. */
+  /**
+   * One handshake, with this evidence where any is given, instead of what the TEE signs. Where it `pauses`, it waits
+   * between its two requests until `resume`.
+   */
   readonly attest: [
-    { readonly tee: VirtualTeeName; readonly url: string; readonly ca: string; readonly pauses?: boolean },
+    {
+      readonly tee: VirtualTeeName
+      readonly url: string
+      readonly ca: string
+      readonly pauses?: boolean
+      readonly evidence?: JsonObject
+    },
     Attested,
   ]
   readonly resume: [Record<never, never>, null]
@@ -94,12 +104,12 @@ const handlers: Handlers = {
     referenceValues: teeOf(tee).referenceValues,
     roots: Object.fromEntries(rootFiles()),
   }),
-  attest: ({ tee, url, ca, pauses = false }) =>
+  attest: ({ tee, url, ca, pauses = false, evidence: recorded }) =>
     refusedOr(async () => {
       const { attester } = teeOf(tee)
       const evidence: Attester['evidence'] = async (reportData) => {
         if (pauses) await resumed.promise
-        return attester.evidence(reportData)
+        return recorded ?? attester.evidence(reportData)
       }
       const guest = createGuest({ kbsUrl: url, ca, attester: { ...attester, evidence } })
       const passport = await guest.attestOnce()

@@ -40,13 +40,13 @@ const repository = new URL('../../..', import.meta.url).pathname
 /** The operator: some user, not the one that images or compose files have as default. */
 const operator = 1234
 
-/** Where a checkout lies in the file system of `kbsctl`. */
-const checkoutInside = '/srv/passport-kbs'
+/** Where docs/deploy-compose.md mounts the checkout for `kbsctl`. */
+const checkoutInside = '/here'
 
 export async function createSite(wire: Wire, options: SiteOptions): Promise<Site> {
   const machine = await wire.addMachine(options.where, [options.dns])
   const checkout = await cloneOfDocker()
-  const env = { KBS_UID: String(operator), KBS_GID: String(operator), KBS_DNS: `localhost,${options.dns}` }
+  const env = { KBS_UID: String(operator), KBS_GID: String(operator), KBS_DNS: `${options.dns},localhost` }
   const model: Site['model'] = (volumes) =>
     readComposeFile(join(checkout, `docker/compose.${options.where}.yaml`), env, volumes)
   const images = await buildImages(model(), checkout)
@@ -71,7 +71,7 @@ export async function createSite(wire: Wire, options: SiteOptions): Promise<Site
         args: [...image.entrypoint, ...args],
         workingDir: checkoutInside,
         user: `${operator}:${operator}`,
-        mounts: [{ source: checkout, target: checkoutInside, readOnly: true }],
+        mounts: [{ source: checkout, target: checkoutInside, readOnly: false }],
       })
       const code = await container.ended()
       return { code, stdout: container.standardOutput(), stderr: container.output() }

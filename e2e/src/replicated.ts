@@ -1,0 +1,204 @@
+import { type PostgresServer, startPostgres } from '@passport-kbs/testing/postgres'
+import type { RedisServer } from '@passport-kbs/testing/redis'
+import { type Balancer, startBalancer } from './balancer.ts'
+import { makeTokenIdentity } from './certificates.ts'
+import { type Link, startLink } from './link.ts'
+import {
+  type Administrator,
+  type ConfigTable,
+  createOrganisation,
+  type Organisation,
+  type OrganisationRedis,
+} from './organisation.ts'
+import { type Pair, preparePair, type Replica } from './replicas.ts'
+import { audience, issuer } from './trustees.ts'
+
+/** An installation with two replicas of each program, every pair behind a plain TCP balancer. */
+export interface Replicated {
+  /** What guests attest with, and where reference values and attestation policies are set. */
+  readonly attestation: Entrance
+  /** What guests read secrets from. In background check the same. */
+  readonly resources: Entrance
+  /** The attestation service, where it is a program of its own. */
+  readonly services: readonly Replica[]
+  /** Sessions are here. */
+  readonly redis: RedisServer
+  readonly balancers: readonly Balancer[]
+  /** How a guest shows who it is. */
+  credentials(session: { readonly cookie: string }, token: string): Readonly<Record<string, string>>
+  close(): Promise<void>
+}
+
+/** One side of an installation, as its clients know it. */
+export interface Entrance {
+  /** Address of the balancer. */
+  readonly url: string
+  readonly replicas: Pair
+  readonly admin: Administrator
+  /** Policies, reference values or secrets are here. */
+  readonly postgres: PostgresServer
+}
+
+/** Of two organisations; KBS2 knows KBS1's keys by their address, and reaches it through a line that can be cut. */
+export interface ReplicatedPassportMode extends Replicated {
+  readonly link: Link
+}
+
+/** For the stores: short, so that one that is silent does not cost the test much time, and longer than a busy disk takes. */
+export const commandTimeoutMs = 2_500
+/** For a call of the attestation service. */
+export const evaluationTimeoutMs = 5_000
+
+/**
+ * Passport mode. Trustee 1: KBS1 with sessions in Redis, and an attestation service over gRPC with policies and reference
+ * values in PostgreSQL. Trustee 2: KBS2 with secrets and policy in a PostgreSQL of its own.
+ */
+export async function startReplicatedPassportMode(): Promise<ReplicatedPassportMode> {
+  const trustee1 = await createOrganisation('trustee-1')
+  const trustee2 = await createOrganisation('trustee-2')
+  const [redis, postgres1, postgres2] = await Promise.all([
+    trustee1.startRedis(),
+    startPostgres(),
+    startPostgres(),
+  ])
+  const services = await prepareServices(trustee1, postgres1)
+  const http = await startBalancer(services.map(({ addresses }) => addresses[0]))
+  const grpc = await startBalancer(services.map(({ addresses }) => addresses[1] ?? ''))
+  const kbs1 = await prepareKbs1(trustee1, redis, { grpc, http })
+  const toKbs1 = await startBalancer(kbs1.map(({ addresses }) => addresses[0]))
+  const link = await startLink(toKbs1.address)
+  const kbs2 = await prepareKbs2(trustee2, postgres2, link)
+  const toKbs2 = await startBalancer(kbs2.map(({ addresses }) => addresses[0]))
+  // all at once, as after a power cut: nobody may count on somebody else being there
+  await Promise.all([...kbs2, ...kbs1, ...services].map((replica) => replica.start()))
+  const balancers = [http, grpc, toKbs1, toKbs2]
+  return {
+    attestation: { url: toKbs1.url, replicas: kbs1, admin: trustee1.admin, postgres: postgres1 },
+    resources: { url: toKbs2.url, replicas: kbs2, admin: trustee2.admin, postgres: postgres2 },
+    services,
+    redis: redis.server,
+    balancers,
+    link,
+    credentials: (_, token) => ({ authorization: `Bearer ${token}` }),
+    async close() {
+      await Promise.all([trustee1.close(), trustee2.close(), link.close()])
+      await Promise.all([postgres1, postgres2, ...balancers].map((each) => each.stop()))
+    },
+  }
+}
+
+async function prepareServices(trustee1: Organisation, postgres: PostgresServer): Promise<Pair> {
+  const signer = await writeSigner(trustee1)
+  const store = await databaseOf(postgres)
+  return preparePair(trustee1, 'attestation-service', {
+    listeners: 2,
+    config: ([, grpc]) => ({
+      profile: 'development',
+      attestation_api: { grpc_sockets: [grpc] },
+      attestation_service: {
+        type: 'coco_as_builtin',
+        attestation_token_broker: { issuer_name: issuer, audience, signer },
+      },
+      storage_backend: { storage_type: 'Postgres', backends: { postgres: store } },
+    }),
+  })
+}
+
+async function prepareKbs1(
+  trustee1: Organisation,
+  redis: OrganisationRedis,
+  service: { readonly grpc: Balancer; readonly http: Balancer },
+): Promise<Pair> {
+  const sessionKey = await trustee1.write('session.key', makeTokenIdentity('session').keyPem)
+  return preparePair(trustee1, 'kbs-attest', {
+    config: () => ({
+      profile: 'development',
+      admin: trustee1.admin.config,
+      attestation_service: {
+        type: 'coco_as_grpc',
+        as_addr: service.grpc.url,
+        jwk_set_uri: `${service.http.url}/.well-known/jwks.json`,
+        issuer,
+        session_key_path: sessionKey,
+        request_timeout_ms: evaluationTimeoutMs,
+      },
+      storage_backend: { storage_type: 'Redis', backends: sessionsIn(redis) },
+    }),
+  })
+}
+
+async function prepareKbs2(trustee2: Organisation, postgres: PostgresServer, link: Link): Promise<Pair> {
+  const store = await databaseOf(postgres)
+  return preparePair(trustee2, 'kbs-resource', {
+    config: () => ({
+      profile: 'development',
+      admin: trustee2.admin.config,
+      attestation_token: {
+        issuers: [{ issuer, audience, jwk_sets: [`${link.url}/.well-known/jwks.json`] }],
+      },
+      storage_backend: { storage_type: 'Postgres', backends: { postgres: store } },
+      plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
+    }),
+  })
+}
+
+/** Background check: one organisation, sessions in Redis, everything else in PostgreSQL. */
+export async function startReplicatedBackgroundCheck(): Promise<Replicated> {
+  const organisation = await createOrganisation('background-check')
+  const [redis, postgres] = await Promise.all([organisation.startRedis(), startPostgres()])
+  const signer = await writeSigner(organisation)
+  const store = await databaseOf(postgres)
+  const replicas = await preparePair(organisation, 'kbs', {
+    config: () => ({
+      profile: 'development',
+      admin: organisation.admin.config,
+      attestation_service: {
+        type: 'coco_as_builtin',
+        attestation_token_broker: { issuer_name: issuer, audience, signer },
+      },
+      storage_backend: { storage_type: 'Postgres', backends: { ...sessionsIn(redis), postgres: store } },
+      session_storage_type: 'Redis',
+      plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
+    }),
+  })
+  const balancer = await startBalancer(replicas.map(({ addresses }) => addresses[0]))
+  await Promise.all(replicas.map((replica) => replica.start()))
+  const entrance = { url: balancer.url, replicas, admin: organisation.admin, postgres }
+  return {
+    attestation: entrance,
+    resources: entrance,
+    services: [],
+    redis: redis.server,
+    balancers: [balancer],
+    credentials: ({ cookie }) => ({ cookie }),
+    async close() {
+      await organisation.close()
+      await Promise.all([postgres.stop(), balancer.stop()])
+    },
+  }
+}
+
+function sessionsIn({ config }: OrganisationRedis): ConfigTable {
+  const { backends } = config as { readonly backends: { readonly redis: ConfigTable } }
+  return { redis: { ...backends.redis, command_timeout_ms: commandTimeoutMs } }
+}
+
+async function writeSigner(organisation: Organisation): Promise<ConfigTable> {
+  const signer = makeTokenIdentity(organisation.name)
+  return {
+    key_path: await organisation.write('token.key', signer.keyPem),
+    cert_path: await organisation.write('token-cert-chain.pem', signer.chainPem),
+  }
+}
+
+async function databaseOf(server: PostgresServer): Promise<ConfigTable> {
+  const { host, port, username, password } = server
+  return {
+    host,
+    port,
+    username,
+    password,
+    db: await server.createDatabase(),
+    command_timeout_ms: commandTimeoutMs,
+  }
+}
