@@ -1,4 +1,5 @@
 import { createPrivateKey, randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
 import { CompactSign } from 'jose'
 import { parse as parseToml, stringify as stringifyToml } from 'smol-toml'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -11,12 +12,18 @@ import { writableTargets } from '../src/containers/mounts.ts'
 import { createSite, type Site } from '../src/containers/site.ts'
 import { createWire, type Wire } from '../src/containers/wire.ts'
 import { claimsOf, headerOf } from '../src/handshake.ts'
+import { vectorsFolder } from '../src/vectors.ts'
+
+const recordedEvidence = new URL('snp/evidence-milan-v3.json', vectorsFolder())
+const hasVectors = existsSync(recordedEvidence)
+if (!hasVectors && process.env.CI === 'true') throw new Error('no vectors: set KBS_VECTORS')
+if (!hasVectors) console.warn('SKIPPED: no recorded evidence; set KBS_VECTORS to the vectors folder')
 
 /**
  * The compose files as they are: their commands, users, mounts, secrets, networks and health checks, run by crun in
  * place of a container engine. Each Trustee is a machine with a network of its own, the guest a third.
  */
-describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
+describe.skipIf(!containersAvailable())('the compose files, brought up', { timeout: 60_000 }, () => {
   let wire: Wire
   let trustee1: Trustee
   let trustee2: Trustee
@@ -35,16 +42,18 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
     guestMachine = await wire.addMachine('guest')
     guest = await startGuest(guestMachine)
     await first.init()
-    // all that goes from Trustee 1 to Trustee 2
-    await second.write('docker/secrets/trustee2/trustee1-ca.pem', await first.read(tokenCa))
     await Promise.all([second.init(), both.init()])
+    // all that goes from Trustee 1 to Trustee 2
+    await second.write('docker/secrets/received/trustee1-ca.pem', await first.read(tokenCa))
+    const received = '/secrets/received/trustee1-ca.pem'
+    await second.init('--renew', 'trustee1-ca', '--trustee1-ca', received)
     await Promise.all([first, second, both].map((site) => site.project.up()))
     trustee1 = await administered(first, 'trustee1', 'https://trustee1.example:8081', 'trustee1')
     trustee2 = await administered(second, 'trustee2', 'https://trustee2.example:8082', 'trustee2')
     backgroundCheck = await administered(both, 'background-check', 'https://kbs.example:8080', 'kbs')
     tee = await guest.ask('describe', { tee: 'snp' })
-  }, 120_000)
-  afterAll(() => wire?.close(), 30_000)
+  }, 180_000)
+  afterAll(() => wire?.close(), 60_000)
 
   const sites = () => [trustee1, trustee2, backgroundCheck]
   const attest = ({ url, ca }: Trustee) => guest.ask('attest', { tee: 'snp', url, ca })
@@ -167,6 +176,21 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
       }
     })
 
+    it.skipIf(!hasVectors)(
+      'KBS1 trusts AMD: recorded evidence of a real machine is wrong in nothing but that it is an answer to another nonce',
+      async () => {
+        const { url, ca, site } = trustee1
+        const evidence = JSON.parse(readFileSync(recordedEvidence, 'utf8'))
+        const refused = await guest.ask('attest', { tee: 'snp', url, ca, evidence })
+        expect(refused).toMatchObject({ refusal: { code: 'handshake-failed', status: 401 } })
+        const denial = site
+          .program()
+          .log()
+          .findLast((line) => line.event === 'attestation')
+        expect(denial).toMatchObject({ reason: expect.stringMatching(/^report-data: REPORT_DATA_MISMATCH/) })
+      },
+    )
+
     it('KBS1 publishes the keys that its chain vouches for', async () => {
       const answer = await guest.ask('fetch', {
         url: `${trustee1.url}/.well-known/jwks.json`,
@@ -218,7 +242,7 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
         expect(await administrate(trustee, 'reference-value', values)).toMatchObject({ status: 200 })
       }
       await Promise.all([trustee1, backgroundCheck].map(withVirtualVendor))
-    }, 60_000)
+    }, 120_000)
 
     it('Trustee 2, its files as they are, refuses what a KBS1 in the development profile has minted', async () => {
       const refusal = await read(await passport(), secretPath)
@@ -260,7 +284,7 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
       beforeAll(async () => {
         expect(await trustee2.configure({ profile: 'development' })).toEqual(['profile'])
         await trustee2.site.project.recreate(trustee2.site.model())
-      }, 30_000)
+      }, 60_000)
 
       const released = { secret: Buffer.from('the secret of Trustee 2').toString('base64') }
 
@@ -317,6 +341,21 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', () => {
 
         const rewrapped = await site.project.run('rewrap')
         expect(rewrapped.code, rewrapped.stdout).toBe(0)
+        expect(await read(token, secretPath)).toEqual(released)
+      })
+
+      it('a new password of Redis goes in without a refusal: first Redis has both, then the program the new one', async () => {
+        const { site } = trustee2
+        const token = await passport()
+        const renewed = await site.init('--renew', 'redis')
+        expect(renewed.code, renewed.stdout).toBe(0)
+        await site.project.restart('redis')
+        await site.program().healthy()
+        expect(await read(token, secretPath)).toEqual(released)
+        await site.project.restart('kbs-resource')
+        expect((await site.init('--forget', 'redis')).code).toBe(0)
+        await site.project.restart('redis')
+        await site.program().healthy()
         expect(await read(token, secretPath)).toEqual(released)
       })
 
