@@ -9,13 +9,13 @@ import { createOperations } from './operations.ts'
 export async function openApiDeps(
   config: Config,
   { audit, logger, metrics }: SharedDeps,
-): Promise<{ deps: ApiDeps; clientCa: string | undefined; close: () => Promise<void> }> {
+): Promise<{ deps: ApiDeps; close: () => Promise<void> }> {
   const { clients, clientCa } = config.attestationApi
-  const ca = clientCa === undefined ? undefined : await readClientCa(clientCa)
+  if (clientCa !== undefined) await readClientCa(clientCa)
   const callers = await openCallers(clients, anonymousScopes(config))
   const { attestation, close } = await openBuiltInAttestation(config, logger)
   const operations = createOperations({ attestation, audit, metrics, now: () => new Date() })
-  return { deps: { attestation, operations, callers, logger, metrics }, clientCa: ca, close }
+  return { deps: { attestation, operations, callers, logger, metrics }, close }
 }
 
 /** Off loopback nobody calls without credentials unless the configuration says so (spec 02 W-1). */

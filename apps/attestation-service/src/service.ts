@@ -9,17 +9,18 @@ export const attestationService: Pick<ServiceOptions, 'program' | 'version' | 'o
   program: 'attestation-service',
   version: pkg.version,
   async open(config, shared) {
-    const { deps, clientCa, close } = await openApiDeps(config, shared)
+    const { deps, close } = await openApiDeps(config, shared)
     const { httpServer } = config
+    const clientCaFile = config.attestationApi.clientCa
     const sockets = config.attestationApi.grpcSockets
-    const grpc = await openGrpcServer(deps, { sockets, httpServer, clientCa }).catch(async (error) => {
+    const grpc = await openGrpcServer(deps, { sockets, httpServer, clientCaFile }).catch(async (error) => {
       await close()
       throw error
     })
     shared.logger.info({ grpc: grpc.urls }, 'gRPC listening')
     return {
       app: (isDraining) => createApp(deps, { httpServer, isDraining }),
-      clientCa,
+      clientCaFile,
       drain: grpc.drain,
       close,
     }

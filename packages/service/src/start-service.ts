@@ -23,8 +23,8 @@ export interface OpenService {
   readonly close: () => Promise<void>
   /** Ends what the program listens on besides, in step with its app. @param graceMs for what is under way. */
   readonly drain?: (graceMs: number) => Promise<void>
-  /** PEM certificates of a CA whose clients may show a certificate. */
-  readonly clientCa?: string | undefined
+  /** PEM file of a CA whose clients may show a certificate. */
+  readonly clientCaFile?: string | undefined
 }
 
 export interface ServiceOptions {
@@ -75,8 +75,8 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   }
   let draining = () => false
   const app = service.app(() => draining())
-  const { clientCa } = service
-  const server = await createHttpServer({ app, httpServer: config.httpServer, logger, clientCa }).catch(
+  const { clientCaFile } = service
+  const server = await createHttpServer({ app, httpServer: config.httpServer, logger, clientCaFile }).catch(
     async (error) => {
       await service.drain?.(0)
       await onClose()

@@ -33,7 +33,7 @@ export async function openGrpcServer(
   options: {
     readonly sockets: readonly string[]
     readonly httpServer: HttpServerConfig
-    readonly clientCa: string | undefined
+    readonly clientCaFile: string | undefined
   },
 ): Promise<GrpcServer> {
   const { httpServer } = options

@@ -51,10 +51,11 @@ export async function createIdentityProvider(
   },
 ): Promise<IdentityProvider> {
   const now = deps.now ?? (() => new Date())
-  const ca = config.ca === undefined ? undefined : await readFile(config.ca, 'utf8')
+  // a file that is not there is told of now, although it is read for every request
+  if (config.ca !== undefined) await readFile(config.ca)
   const open = (source: string, format: 'jwk-set' | 'pem') =>
     createKeySource({
-      ...{ source, format, ca, ...refreshing, logger: deps.logger, profile: deps.profile },
+      ...{ source, format, caFile: config.ca, ...refreshing, logger: deps.logger, profile: deps.profile },
       ...(deps.fetchDocument === undefined ? {} : { fetchDocument: deps.fetchDocument }),
     })
   const jwkSet = config.jwkSetUri === undefined ? undefined : await open(config.jwkSetUri, 'jwk-set')

@@ -34,17 +34,17 @@ export async function createConnectionServer(options: {
   readonly logger: Logger
   /** ALPN names, best first. */
   readonly protocols: readonly string[]
-  /** PEM certificates; clients are asked for a certificate of one of them. */
-  readonly clientCa?: string | undefined
+  /** PEM certificates; clients are asked for a certificate of one of them. Read again when it changes. */
+  readonly clientCaFile?: string | undefined
   readonly onConnection: (socket: Socket) => void
 }): Promise<ConnectionServer> {
-  const { httpServer, logger, clientCa } = options
+  const { httpServer, logger, clientCaFile } = options
   const servers = await makeServers(options)
   const proxies = createProxyTrust(httpServer.trustedProxies)
   const connections = servers.map((server) => watchConnections(server, httpServer, proxies))
   const certificates = await watchCertificates(servers, httpServer, logger, {
     intervalMs: certificateCheckMs,
-    clientCa,
+    clientCaFile,
   })
   try {
     await Promise.all(servers.map((server, index) => listen(server, options.sockets[index] ?? '')))
@@ -70,7 +70,7 @@ async function makeServers({
   sockets,
   httpServer,
   protocols,
-  clientCa,
+  clientCaFile,
   onConnection,
 }: Parameters<typeof createConnectionServer>[0]): Promise<readonly Server[]> {
   const prepared = (server: Server): Server => {
@@ -79,8 +79,8 @@ async function makeServers({
   }
   if (httpServer.insecureHttp) return sockets.map(() => prepared(createServer(onConnection)))
   const secure = {
-    ...secureContext(httpServer, await readTlsMaterial(httpServer), clientCa),
-    ...clientCertificates(clientCa),
+    ...secureContext(httpServer, await readTlsMaterial(httpServer, clientCaFile)),
+    ...clientCertificates(clientCaFile),
     ALPNProtocols: [...protocols],
     handshakeTimeout: httpServer.headerTimeoutMs,
   }

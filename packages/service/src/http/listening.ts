@@ -67,33 +67,31 @@ export function watchConnections(server: Server, config: HttpServerConfig, proxi
 /** Everything that a TLS listener is made with, and made again with when the certificate changes. */
 export function secureContext(
   config: HttpServerConfig,
-  { key, cert }: TlsMaterial,
-  clientCa: string | undefined,
+  { key, cert, clientCa }: TlsMaterial,
 ): SecureContextOptions {
   return { ...tlsParameters(config), key, cert, ...(clientCa === undefined ? {} : { ca: clientCa }) }
 }
 
 /** Asks clients for a certificate of that CA; whoever has none is told apart by `authorized`, not turned away. */
-export function clientCertificates(clientCa: string | undefined) {
-  return clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
+export function clientCertificates(clientCaFile: string | undefined) {
+  return clientCaFile === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
 }
 
-/** Takes a changed certificate into use without a restart. Files are compared, not watched: mounts swap links. */
+/** Takes a changed certificate, and a changed CA of clients, into use without a restart. Files are compared, not watched: mounts swap links. */
 export async function watchCertificates(
   servers: readonly Server[],
   config: HttpServerConfig,
   logger: Logger,
-  options: { readonly intervalMs: number; readonly clientCa?: string | undefined },
+  options: { readonly intervalMs: number; readonly clientCaFile?: string | undefined },
 ): Promise<{ check(): Promise<void>; stop(): void }> {
   if (config.insecureHttp) return { check: async () => {}, stop: () => {} }
-  let inUse = await readTlsMaterial(config)
+  let inUse = await readTlsMaterial(config, options.clientCaFile)
   const check = async () => {
     try {
-      const found = await readTlsMaterial(config)
+      const found = await readTlsMaterial(config, options.clientCaFile)
       if (found.digest === inUse.digest) return
       for (const server of servers) {
-        if (server instanceof TlsServer)
-          server.setSecureContext(secureContext(config, found, options.clientCa))
+        if (server instanceof TlsServer) server.setSecureContext(secureContext(config, found))
       }
       inUse = found
       logger.info({ validTo: found.validTo }, 'TLS certificate taken into use')

@@ -61,10 +61,10 @@ export async function createHttpServer(options: {
   readonly logger: Logger
   /** Interval at which the certificate files are looked at. */
   readonly certificateCheckMs?: number
-  /** PEM certificates; clients are asked for a certificate of one of them, and the app sees whether they have it. */
-  readonly clientCa?: string | undefined
+  /** PEM certificates; clients are asked for a certificate of one of them, and the app sees whether they have it. Read again when it changes. */
+  readonly clientCaFile?: string | undefined
 }): Promise<HttpServer> {
-  const { app, httpServer, logger, clientCa } = options
+  const { app, httpServer, logger, clientCaFile } = options
   let draining = false
   /** Once nobody can come back: answers tell clients to close. */
   let dismissing = false
@@ -78,14 +78,14 @@ export async function createHttpServer(options: {
       outgoing.once('close', () => inWork.delete(outgoing))
       answer(incoming, outgoing)
     },
-    clientCa,
+    clientCaFile,
   )
   const proxies = createProxyTrust(httpServer.trustedProxies)
   for (const server of servers) answerBrokenRequests(server, logger)
   const connections = servers.map((server) => watchConnections(server, httpServer, proxies))
   const certificates = await watchCertificates(servers, httpServer, logger, {
     intervalMs: options.certificateCheckMs ?? certificateCheckMs,
-    clientCa,
+    clientCaFile,
   })
   try {
     await Promise.all(servers.map((server, index) => listen(server, httpServer.sockets[index] ?? '')))
@@ -125,7 +125,7 @@ type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 async function makeServers(
   config: HttpServerConfig,
   onRequest: Listener,
-  clientCa: string | undefined,
+  clientCaFile: string | undefined,
 ): Promise<readonly Server[]> {
   const limits: ServerOptions = {
     maxHeaderSize: config.maxHeaderBytes,
@@ -142,8 +142,8 @@ async function makeServers(
   const handshakeTimeout = config.headerTimeoutMs
   const secure = {
     ...limits,
-    ...secureContext(config, await readTlsMaterial(config), clientCa),
-    ...clientCertificates(clientCa),
+    ...secureContext(config, await readTlsMaterial(config, clientCaFile)),
+    ...clientCertificates(clientCaFile),
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout,
   }

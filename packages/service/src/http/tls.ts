@@ -84,10 +84,12 @@ function isKnownGroup(group: string): boolean {
   }
 }
 
-/** Key and certificate chain as read together, and a digest that changes when either does. */
+/** Key and certificate chain as read together, and a digest that changes when anything does. */
 export interface TlsMaterial {
   readonly key: Buffer
   readonly cert: Buffer
+  /** PEM certificates of a CA whose clients may show a certificate. */
+  readonly clientCa: string | undefined
   readonly digest: string
   /** End of validity of the leaf. */
   readonly validTo: Date
@@ -95,9 +97,13 @@ export interface TlsMaterial {
 
 /**
  * Reads key and certificate and makes sure that they fit each other and the settings.
+ * @param clientCaFile PEM certificates of a CA whose clients may show a certificate.
  * @throws TlsError
  */
-export async function readTlsMaterial(config: HttpServerConfig): Promise<TlsMaterial> {
+export async function readTlsMaterial(
+  config: HttpServerConfig,
+  clientCaFile?: string | undefined,
+): Promise<TlsMaterial> {
   if (config.privateKey === undefined || config.certificate === undefined) {
     throw new TlsError('http_server.private_key and http_server.certificate: both are needed for TLS')
   }
@@ -105,16 +111,32 @@ export async function readTlsMaterial(config: HttpServerConfig): Promise<TlsMate
     readPem('http_server.private_key', config.privateKey),
     readPem('http_server.certificate', config.certificate),
   ])
+  const clientCa = clientCaFile === undefined ? undefined : await readClientCa(clientCaFile)
   try {
     createSecureContext({ ...tlsParameters(config), key, cert })
-    const digest = createHash('sha256').update(key).update(cert).digest('hex')
-    return { key, cert, digest, validTo: new X509Certificate(cert).validToDate }
+    const digest = createHash('sha256')
+      .update(key)
+      .update(cert)
+      .update(clientCa ?? '')
+      .digest('hex')
+    return { key, cert, clientCa, digest, validTo: new X509Certificate(cert).validToDate }
   } catch (cause) {
     if (cause instanceof TlsError) throw cause
     const text = cause instanceof Error ? cause.message : 'unknown error'
     throw new TlsError(`http_server: key, certificate and TLS settings cannot be used together: ${text}`, {
       cause,
     })
+  }
+}
+
+/** OpenSSL passes over what is no certificate, and would then know no client. */
+async function readClientCa(path: string): Promise<string> {
+  const pem = (await readPem('attestation_api.client_ca', path)).toString('latin1')
+  try {
+    void new X509Certificate(pem)
+    return pem
+  } catch (cause) {
+    throw new TlsError(`attestation_api.client_ca: ${path} holds no certificate`, { cause })
   }
 }
 

@@ -37,6 +37,8 @@ export interface KeySourceOptions {
   readonly profile: Config['profile']
   /** PEM certificates for the https server, instead of the system's. */
   readonly ca?: string | undefined
+  /** File with such certificates, read for every request, so that it can be replaced. */
+  readonly caFile?: string | undefined
   readonly refreshSeconds: number
   readonly cooldownSeconds: number
   readonly maxAgeSeconds: number
@@ -56,6 +58,8 @@ const timeoutMs = 5_000
 const retryMs = 2_000
 /** How long the start waits for a server's keys. */
 const startPatienceMs = 1_000
+/** Files are looked at this often at least: whoever replaces a key there means now. */
+export const fileRefreshSeconds = 10
 const maxBytes = 1_048_576
 const maxKeys = 256
 
@@ -121,7 +125,9 @@ class RefreshingSource implements KeySource {
 
   /** Reads again after a while, and so on. */
   start(): void {
-    const refreshMs = this.#options.refreshSeconds * 1000
+    const { refreshSeconds } = this.#options
+    const refreshMs =
+      1000 * (this.#location.kind === 'file' ? Math.min(refreshSeconds, fileRefreshSeconds) : refreshSeconds)
     const waitMs = this.keys().length > 0 ? refreshMs : Math.min(refreshMs, retryMs)
     this.#timer = setTimeout(() => {
       void this.#refreshQuietly().then(() => {
@@ -249,8 +255,10 @@ class RefreshingSource implements KeySource {
     return bytes.toString('utf8')
   }
 
-  #fetch(url: URL): Promise<Buffer> {
-    return (this.#options.fetchDocument ?? fetchDocument)(url, { ca: this.#options.ca, timeoutMs, maxBytes })
+  async #fetch(url: URL): Promise<Buffer> {
+    const { caFile } = this.#options
+    const ca = caFile === undefined ? this.#options.ca : await readFile(caFile, 'utf8')
+    return (this.#options.fetchDocument ?? fetchDocument)(url, { ca, timeoutMs, maxBytes })
   }
 }
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { AsnConvert } from '@peculiar/asn1-schema'
 import { BasicConstraints, Certificate, KeyUsage, KeyUsageFlags } from '@peculiar/asn1-x509'
 import type { Logger } from 'pino'
+import { fileRefreshSeconds } from '../keys/key-source.ts'
 import { keyFromObject, type VerificationKey } from '../keys/verification-key.ts'
 
 /** A certificate chain does not lead to a pinned certificate; the message says which rule it breaks. */
@@ -71,7 +72,7 @@ async function readCertificateTrust(paths: readonly string[]): Promise<Certifica
 }
 
 /**
- * The same, read again every `refreshSeconds`, so that a CA can be exchanged without a restart; files that cannot be used
+ * The same, read again every `refreshSeconds`, at least every ten, so that a CA can be exchanged without a restart; files that cannot be used
  * then leave the former in force.
  * @throws UntrustedCertificate
  */
@@ -87,7 +88,8 @@ export async function openCertificateTrust(
       options.logger.error({ err }, 'trusted certificates cannot be read again; the former stay in force')
     }
   }
-  const timer = setInterval(() => void refresh(), options.refreshSeconds * 1000).unref()
+  const seconds = Math.min(options.refreshSeconds, fileRefreshSeconds)
+  const timer = setInterval(() => void refresh(), seconds * 1000).unref()
   return { verify: (chain, now) => trust.verify(chain, now), close: () => clearInterval(timer) }
 }
 

@@ -76,7 +76,8 @@ async function openTrustEntry(
   config: AttestationTokenConfig,
   deps: Deps,
 ): Promise<TrustEntry> {
-  const ca = entry.ca === undefined ? undefined : await readFile(entry.ca, 'utf8')
+  // a file that is not there is told of now, although it is read for every request
+  if (entry.ca !== undefined) await readFile(entry.ca)
   const refreshSeconds = config.jwksRefreshSeconds
   const certificates =
     entry.certs.length === 0
@@ -85,7 +86,7 @@ async function openTrustEntry(
   const sources = await Promise.all(
     entry.jwkSets.map((source) =>
       createKeySource({
-        ...{ source, format: 'jwk-set', ca, ...deps },
+        ...{ source, format: 'jwk-set', caFile: entry.ca, ...deps },
         refreshSeconds,
         cooldownSeconds: config.jwksCooldownSeconds,
         maxAgeSeconds: config.jwksMaxAgeSeconds,
