@@ -58,7 +58,6 @@ describe('docs/deploy-compose.md names what there is', () => {
 
   it('names documents, files and headings that are there', () => {
     for (const [, target = '', anchor] of page.matchAll(/\]\(([a-z-]+\.md)(?:#([a-z0-9-]+))?\)/g)) {
-      if (target === 'deploy-kubernetes.md') continue
       const text = readFileSync(join(root, 'docs', target), 'utf8')
       const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
         heading

@@ -27,7 +27,11 @@ const make = async (program: string, directory: string, ...args: string[]) => {
 }
 
 /** A command of kbsctl in this process, for there are many. */
-async function kbsctl(...args: string[]): Promise<Outcome> {
+function kbsctl(...args: string[]): Promise<Outcome> {
+  return kbsctlAt(new Date(), ...args)
+}
+
+async function kbsctlAt(now: Date, ...args: string[]): Promise<Outcome> {
   const written = { stdout: '', stderr: '' }
   const status = await run(args, {
     out: (line) => {
@@ -38,7 +42,7 @@ async function kbsctl(...args: string[]): Promise<Outcome> {
     },
     env: {},
     cwd: folder,
-    now: () => new Date(),
+    now: () => now,
   })
   return { status, ...written }
 }
@@ -440,6 +444,32 @@ describe('init --renew', () => {
       status: 1,
       stderr: expect.stringContaining('does not begin with the certificate of ca.key'),
     })
+  })
+
+  it('says when a certificate is shortened by the end of its CA', async () => {
+    await make('kbs', 'ending', '--ca-days', '30', '--days', '10')
+    const { stderr } = await init('kbs', 'ending', '--renew', 'token', '--days', '20')
+    expect(stderr).toBe('')
+    const day = certificate(await text('ending/token-ca.pem'))
+      .validToDate.toISOString()
+      .slice(0, 10)
+    const outcome = await init('kbs', 'ending', '--renew', 'token')
+    expect(outcome.stderr).toContain(`token-ca.pem ends on ${day}, and with it this: --renew token-ca`)
+  })
+
+  it('makes nothing under a CA that has ended, until that is renewed', async () => {
+    await make('kbs', 'ended', '--ca-days', '30')
+    const later = (...args: string[]) =>
+      kbsctlAt(
+        new Date(Date.now() + 31 * 86_400_000),
+        ...['init', '--program', 'kbs', '--directory', 'ended', ...args],
+      )
+    expect(await later('--renew', 'token')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('has expired: --renew token-ca first'),
+    })
+    for (const item of ['token-ca', 'token'])
+      expect(await later('--renew', item)).toMatchObject({ status: 0 })
   })
 
   it('knows which program has what', async () => {

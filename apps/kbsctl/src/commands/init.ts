@@ -207,8 +207,17 @@ class Deployment {
     return newAuthority(name, this.#options.program, lifetime(now, caDays))
   }
 
-  #authority(name: AuthorityName): Promise<Authority> {
-    return readAuthority(name, this.#directory, this.#validity.now)
+  /** A CA to certify with; whoever is shortened by its end is told. */
+  async #authority(name: AuthorityName): Promise<Authority> {
+    const { now, days } = this.#validity
+    const authority = await readAuthority(name, this.#directory, now)
+    if (authority.notAfter < lifetime(now, days).notAfter) {
+      const day = authority.notAfter.toISOString().slice(0, 10)
+      this.#terminal.err(
+        `${this.#directory.path(`${name}.pem`)} ends on ${day}, and with it this: --renew ${name}`,
+      )
+    }
+    return authority
   }
 
   /** The certificate in force, without those before it. */
