@@ -32,6 +32,9 @@ cp -f "$(module github.com/cert-manager/cert-manager@$cert_manager)/deploy/crds/
   "$folder/schemas/custom"
 chmod -R u+w "$folder/schemas"
 
-GOBIN="$folder/bin" go install "helm.sh/helm/v3/cmd/helm@$helm"
-GOBIN="$folder/bin" go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
+build() { # build PATH@VERSION: into bin; what is downloaded is not told of
+  GOBIN="$folder/bin" go install "$1" 2> >(grep -v '^go: downloading ' >&2)
+}
+build "helm.sh/helm/v3/cmd/helm@$helm"
+build "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
 echo "$stamp" > "$folder/installed"

@@ -148,7 +148,7 @@ describe.skipIf(!available)('what the page installs', () => {
     if (job === undefined || pod === undefined || container === undefined) throw new Error('there is a Job')
     expect(page).toContain(`job/${job.metadata.name}`)
     expect(restrictedViolations(pod)).toEqual([])
-    expect(container.args).toEqual(['storage', 'rewrap', '--config-file', '/etc/passport-kbs/config.toml'])
+    expect(container.args).toEqual(['storage', 'rewrap', '--config-file=/etc/passport-kbs/config.toml'])
     const files = mountedFiles(container, pod, manifests).map(({ path }) => path)
     expect(files).toEqual(
       expect.arrayContaining(['/etc/passport-kbs/config.toml', '/run/secrets/kbs/storage.key']),

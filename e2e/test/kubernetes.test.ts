@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { parseConfig } from '@passport-kbs/service'
 import { parse as parseToml } from 'smol-toml'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { parse as parseYaml } from 'yaml'
 import { type KubernetesDeployment, kubernetesDeployments } from '../src/kubernetes/deployments.ts'
 import {
   type Container,
@@ -305,7 +306,7 @@ describe.skipIf(!available).each(kubernetesDeployments)('$title', (deployment: K
     expect(csi.map(({ volumeAttributes }) => volumeAttributes?.secretProviderClass)).toEqual(
       classes.map(({ metadata }) => metadata.name),
     )
-    if (classes.length === 0 && !toml.includes('AzureKeyVault')) return
+    if (classes.length === 0 && !toml.includes('vault_uri')) return
     expect(workload.spec.template.metadata.labels).toHaveProperty(['azure.workload.identity/use'], 'true')
     const account = ofKind(manifests, 'ServiceAccount').find(
       ({ metadata }) => metadata.name === pod.serviceAccountName,
@@ -345,6 +346,7 @@ describe.skipIf(!available)('who may reach whom', () => {
     expect(rulesOf(['trustee2'], 'egress')).toEqual([dns, 'redis: 6379'])
     expect(rulesOf(['trustee2', 'akv-csi'], 'egress')).toEqual([dns, 'redis: 6379'])
     expect(rulesOf(['trustee2', 'akv-api'], 'egress')).toEqual([dns, 'redis: 6379', publicHttps])
+    expect(rulesOf(['trustee2', 'storage-key-in-akv'], 'egress')).toEqual([dns, 'redis: 6379', publicHttps])
   })
 
   it('guests come from where the values say, Prometheus from its namespace', () => {
@@ -456,18 +458,30 @@ describe('docker/kubernetes', () => {
     for (const title of kustomizations) expect(titles).toContain(title)
   })
 
-  it('describes each value of the chart, and has a schema without loose ends', () => {
-    type Schema = { type?: string; properties?: Record<string, Schema>; additionalProperties?: unknown }
-    const schema: Schema = JSON.parse(
-      readFileSync(join(folder, 'helm/passport-kbs/values.schema.json'), 'utf8'),
-    )
-    const loose = (at: string, { type, properties, additionalProperties }: Schema): readonly string[] =>
-      properties === undefined
-        ? []
-        : [
-            ...(type === 'object' && additionalProperties === false ? [] : [at]),
-            ...Object.entries(properties).flatMap(([name, below]) => loose(`${at}.${name}`, below)),
-          ]
-    expect(loose('values', schema)).toEqual([])
+  it('installs the version of this checkout, and for trying out the Redis of the compose files', () => {
+    const text = (path: string) => readFileSync(resolve(folder, path), 'utf8')
+    const { version } = JSON.parse(text('../../package.json')) as { version: string }
+    expect(text('helm/passport-kbs/Chart.yaml')).toContain(`\nappVersion: ${version}\n`)
+    for (const half of ['trustee1', 'trustee2', 'background-check'])
+      expect(text(`kustomize/${half}/kustomization.yaml`)).toContain(`newTag: ${version}\n`)
+    const [, tag, digest] = /redis:([^@\s]+)@(sha256:\w+)/.exec(text('../compose.trustee1.yaml')) ?? []
+    expect(text('helm/passport-kbs/values.yaml')).toContain(`tag: ${tag}\n      digest: ${digest}\n`)
+  })
+
+  it('has a schema that knows each value of the chart, and no other', () => {
+    type Schema = { properties?: Record<string, Schema>; additionalProperties?: unknown }
+    const text = (file: string) => readFileSync(join(folder, 'helm/passport-kbs', file), 'utf8')
+    const schema: Schema = JSON.parse(text('values.schema.json'))
+    /** Helm adds `global` to every chart. */
+    const known = (properties: object) => Object.keys(properties).filter((name) => name !== 'global')
+    const compare = (at: string, { properties, additionalProperties }: Schema, value: unknown): void => {
+      if (properties === undefined || typeof value !== 'object' || value === null) return
+      expect(additionalProperties, at).toBe(false)
+      const optional = ['resources', 'trial.image'].some((name) => at.endsWith(name))
+      if (!optional) expect(Object.keys(value).sort(), at).toEqual(known(properties).sort())
+      for (const [name, below] of Object.entries(properties))
+        compare(`${at}.${name}`, below, Reflect.get(value, name))
+    }
+    compare('values', schema, parseYaml(text('values.yaml')))
   })
 })

@@ -35,6 +35,7 @@ const examples: readonly (readonly [Base, ...string[]])[] = [
   ['background-check', 'intel-trust-authority', 'accept-intel-trust-authority'],
   ['trustee2', 'accept-intel-trust-authority'],
   ['trustee2', 'akv-csi'],
+  ['trustee2', 'storage-key-in-akv'],
   ['trustee2', 'akv-api', 'redis-sentinel', 'ingress', 'monitoring'],
 ]
 

@@ -56,7 +56,10 @@
 {{- $wrong = append $wrong "networkPolicy.prometheus is empty, so Prometheus could not reach the metrics" -}}
 {{- end -}}
 {{- if and $v.metrics.serviceMonitor.enabled (not $v.metrics.enabled) }}{{ $wrong = append $wrong "metrics.serviceMonitor.enabled: metrics.enabled is false" }}{{ end -}}
-{{- if or (include "kbs.readsKeyVault" .) (include "kbs.mountsKeyVault" .) -}}
+{{- if and (include "kbs.wrapsKeys" .) (or $v.storage.encryption.previousKeys (not $v.storage.encryption.azureKeyVault.keyName)) -}}
+{{- $wrong = append $wrong "storage.encryption.azureKeyVault needs keyName, and has no previousKeys" -}}
+{{- end -}}
+{{- if or (include "kbs.readsKeyVault" .) (include "kbs.mountsKeyVault" .) (include "kbs.wrapsKeys" .) -}}
 {{- if not $v.workloadIdentity.enabled }}{{ $wrong = append $wrong "workloadIdentity.enabled: Azure Key Vault is reached with it" }}{{ end -}}
 {{- end -}}
 {{- if and (include "kbs.readsKeyVault" .) (not $v.secrets.azureKeyVault.vaultUri) }}{{ $wrong = append $wrong "secrets.azureKeyVault.vaultUri is empty" }}{{ end -}}

@@ -192,7 +192,13 @@ backends:
 {{- with .Values.storage.encryption }}
 {{- if .enabled }}
 encryption:
+  {{- if .azureKeyVault.vaultUri }}
+  azure_key_vault:
+    vault_uri: {{ .azureKeyVault.vaultUri | quote }}
+    key_name: {{ .azureKeyVault.keyName | quote }}
+  {{- else }}
   key_file: {{ $files }}/storage.key
+  {{- end }}
   {{- if .previousKeys }}
   previous_key_files:
     {{- range $index, $_ := .previousKeys }}

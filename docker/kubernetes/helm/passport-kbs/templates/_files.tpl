@@ -50,7 +50,7 @@ Mounted as a whole, not file by file, so that a changed Secret reaches the runni
 {{- if .sentinel.password }}{{ $files = append $files (merge (dict "path" "sentinel.password") .sentinel.password) }}{{ end -}}
 {{- end -}}
 {{- end -}}
-{{- if .Values.storage.encryption.enabled -}}
+{{- if and .Values.storage.encryption.enabled (not .Values.storage.encryption.azureKeyVault.vaultUri) -}}
 {{- $files = append $files (merge (dict "path" "storage.key") .Values.storage.encryption.key) -}}
 {{- range $index, $key := .Values.storage.encryption.previousKeys -}}
 {{- $files = append $files (merge (dict "path" (printf "storage-previous-%d.key" $index)) $key) -}}

@@ -24,6 +24,10 @@
 {{- if and (include "kbs.releases" .) (eq .Values.secrets.backend "azure-key-vault") }}true{{ end -}}
 {{- end }}
 
+{{- define "kbs.wrapsKeys" -}}
+{{- if and .Values.storage.encryption.enabled .Values.storage.encryption.azureKeyVault.vaultUri }}true{{ end -}}
+{{- end }}
+
 {{- define "kbs.mountsKeyVault" -}}
 {{- if and (include "kbs.releases" .) .Values.secrets.csi.enabled }}true{{ end -}}
 {{- end }}
@@ -33,7 +37,7 @@
 {{- if not (kindIs "invalid" .Values.networkPolicy.publicHttps) }}
 {{- if .Values.networkPolicy.publicHttps }}true{{ end }}
 {{- else }}
-{{- $asks := or (include "kbs.mints" .) (include "kbs.readsKeyVault" .) -}}
+{{- $asks := or (include "kbs.mints" .) (include "kbs.readsKeyVault" .) (include "kbs.wrapsKeys" .) -}}
 {{- if and (include "kbs.attests" .) (eq .Values.attestation.type "intel-trust-authority") }}{{ $asks = true }}{{ end -}}
 {{- range .Values.passports.issuers }}{{ if .keys }}{{ $asks = true }}{{ end }}{{ end -}}
 {{- if $asks }}true{{ end }}
