@@ -126,7 +126,7 @@ it('what can be written to is told from what the kernel mounts in every containe
 })
 
 describe.skipIf(!containersAvailable())('network namespaces', () => {
-  it('of a run that was killed are removed by the next, with what still runs in them; those of others stay', () => {
+  it('of a run that was killed are removed by the next, with what still runs in them; those of others stay', async () => {
     const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' })
     // no process has such a number: the kernel's limit is 2^22
     const left = 'kbse2e-99999999-1-left'
@@ -138,7 +138,7 @@ describe.skipIf(!containersAvailable())('network namespaces', () => {
       const names = ip('netns', 'list').stdout
       expect(names).not.toContain(left)
       expect(names).toContain(other)
-      expect(isAlive(stdout.trim())).toBe(false)
+      await expect.poll(() => isAlive(stdout.trim())).toBe(false)
     } finally {
       ip('netns', 'delete', other)
     }
