@@ -55,7 +55,8 @@ export interface Organisation extends AsyncDisposable {
 export async function createOrganisation(name: string): Promise<Organisation> {
   const folder = await mkdtemp(join(tmpdir(), `${name}-`))
   await chmod(folder, 0o700)
-  const open: (() => Promise<unknown>)[] = []
+  const programs: Program[] = []
+  const stores: RedisServer[] = []
   const path = (file: string) => join(folder, file)
   let configs = 0
 
@@ -67,7 +68,8 @@ export async function createOrganisation(name: string): Promise<Organisation> {
     return target
   }
   const close = async () => {
-    for (const end of open.reverse()) await end()
+    await Promise.all(programs.map((program) => program.stop()))
+    await Promise.all(stores.map((server) => server.stop()))
     await rm(folder, { recursive: true, force: true })
   }
   return {
@@ -78,14 +80,14 @@ export async function createOrganisation(name: string): Promise<Organisation> {
     write,
     async startRedis() {
       const redis = await openRedis(name)
-      open.push(() => redis.server.stop())
+      stores.push(redis.server)
       return redis
     },
     async start(program, config, options = {}) {
       configs += 1
       const configFile = await write(`${program}-${configs}.toml`, tomlOf(config))
       const started = await startProgram(program, { cwd: folder, ...options, configFile })
-      open.push(() => started.stop())
+      programs.push(started)
       return started
     },
     close,

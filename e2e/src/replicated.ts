@@ -54,24 +54,26 @@ export const evaluationTimeoutMs = 5_000
  * values in PostgreSQL. Trustee 2: KBS2 with secrets and policy in a PostgreSQL of its own.
  */
 export async function startReplicatedPassportMode(): Promise<ReplicatedPassportMode> {
-  const trustee1 = await createOrganisation('trustee-1')
-  const trustee2 = await createOrganisation('trustee-2')
-  const [redis, postgres1, postgres2] = await Promise.all([
-    trustee1.startRedis(),
-    startPostgres(),
-    startPostgres(),
-  ])
+  await using open = new AsyncDisposableStack()
+  const trustee1 = open.use(await createOrganisation('trustee-1'))
+  const trustee2 = open.use(await createOrganisation('trustee-2'))
+  const redis = await trustee1.startRedis()
+  const postgres1 = open.adopt(await startPostgres(), (server) => server.stop())
+  const postgres2 = open.adopt(await startPostgres(), (server) => server.stop())
+  const balancer = async (addresses: readonly string[]) =>
+    open.adopt(await startBalancer(addresses), (each) => each.stop())
   const services = await prepareServices(trustee1, postgres1)
-  const http = await startBalancer(services.map(({ addresses }) => addresses[0]))
-  const grpc = await startBalancer(services.map(({ addresses }) => addresses[1] ?? ''))
+  const http = await balancer(services.map(({ addresses }) => addresses[0]))
+  const grpc = await balancer(services.map(({ addresses }) => addresses[1] ?? ''))
   const kbs1 = await prepareKbs1(trustee1, redis, { grpc, http })
-  const toKbs1 = await startBalancer(kbs1.map(({ addresses }) => addresses[0]))
-  const link = await startLink(toKbs1.address)
+  const toKbs1 = await balancer(kbs1.map(({ addresses }) => addresses[0]))
+  const link = open.adopt(await startLink(toKbs1.address), (line) => line.close())
   const kbs2 = await prepareKbs2(trustee2, postgres2, link)
-  const toKbs2 = await startBalancer(kbs2.map(({ addresses }) => addresses[0]))
+  const toKbs2 = await balancer(kbs2.map(({ addresses }) => addresses[0]))
   // all at once, as after a power cut: nobody may count on somebody else being there
   await Promise.all([...kbs2, ...kbs1, ...services].map((replica) => replica.start()))
   const balancers = [http, grpc, toKbs1, toKbs2]
+  const opened = open.move()
   return {
     attestation: { url: toKbs1.url, replicas: kbs1, admin: trustee1.admin, postgres: postgres1 },
     resources: { url: toKbs2.url, replicas: kbs2, admin: trustee2.admin, postgres: postgres2 },
@@ -80,10 +82,7 @@ export async function startReplicatedPassportMode(): Promise<ReplicatedPassportM
     balancers,
     link,
     credentials: (_, token) => ({ authorization: `Bearer ${token}` }),
-    async close() {
-      await Promise.all([trustee1.close(), trustee2.close(), link.close()])
-      await Promise.all([postgres1, postgres2, ...balancers].map((each) => each.stop()))
-    },
+    close: () => opened.disposeAsync(),
   }
 }
 
@@ -144,8 +143,10 @@ async function prepareKbs2(trustee2: Organisation, postgres: PostgresServer, lin
 
 /** Background check: one organisation, sessions in Redis, everything else in PostgreSQL. */
 export async function startReplicatedBackgroundCheck(): Promise<Replicated> {
-  const organisation = await createOrganisation('background-check')
-  const [redis, postgres] = await Promise.all([organisation.startRedis(), startPostgres()])
+  await using open = new AsyncDisposableStack()
+  const organisation = open.use(await createOrganisation('background-check'))
+  const redis = await organisation.startRedis()
+  const postgres = open.adopt(await startPostgres(), (server) => server.stop())
   const signer = await writeSigner(organisation)
   const store = await databaseOf(postgres)
   const replicas = await preparePair(organisation, 'kbs', {
@@ -161,8 +162,10 @@ export async function startReplicatedBackgroundCheck(): Promise<Replicated> {
       plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
     }),
   })
-  const balancer = await startBalancer(replicas.map(({ addresses }) => addresses[0]))
+  const addresses = replicas.map((replica) => replica.addresses[0])
+  const balancer = open.adopt(await startBalancer(addresses), (each) => each.stop())
   await Promise.all(replicas.map((replica) => replica.start()))
+  const opened = open.move()
   const entrance = { url: balancer.url, replicas, admin: organisation.admin, postgres }
   return {
     attestation: entrance,
@@ -171,10 +174,7 @@ export async function startReplicatedBackgroundCheck(): Promise<Replicated> {
     redis: redis.server,
     balancers: [balancer],
     credentials: ({ cookie }) => ({ cookie }),
-    async close() {
-      await organisation.close()
-      await Promise.all([postgres.stop(), balancer.stop()])
-    },
+    close: () => opened.disposeAsync(),
   }
 }
 

@@ -54,7 +54,7 @@ function replicasUnderLoad<Installation extends Replicated>(
   afterAll(async () => {
     await trial?.end().catch(() => {})
     await installation?.close()
-    if (process.env.KBS_E2E_REPORT !== undefined) report(trial)
+    if (process.env.KBS_E2E_REPORT !== undefined && trial !== undefined) report(trial)
   })
 
   const recover = (name: string, tolerated: Tolerance, happen: () => Promise<void>) =>
@@ -234,7 +234,7 @@ describe.skipIf(!hasRedisAndPostgres)('background check with two replicas, under
   replicasUnderLoad(startReplicatedBackgroundCheck, () => {})
 })
 
-/** For docs/storage.md. */
+/** For docs/replicas.md. */
 function report({ faults, journal, ledger, attempts }: ReplicaTrial) {
   console.table(faults.recoveries)
   const counts = Map.groupBy(journal.observations, ({ operation, outcome }) => `${operation} ${outcome}`)
