@@ -326,7 +326,7 @@ const collateralService: BackEnd<undefined> = {
             trusted_root: await organisation.write('intel.pem', pem('CERTIFICATE', virtual.rootCertificate)),
             collateral_service: server.url,
             ca: await organisation.write('pcs-ca.pem', server.front.ca.pem),
-            timeout_ms: 1_000,
+            timeout_ms: 1_500,
             retry_seconds: 1,
           },
         },
