@@ -15,6 +15,7 @@ import { openStorage } from '@passport-kbs/storage'
 import { openIntelTrustAuthority } from './intel-trust-authority.ts'
 import { openReferenceValueTrust } from './reference-value-trust.ts'
 import { openRemoteAttestation } from './remote-attestation.ts'
+import { openReferenceValueProvider } from './remote-reference-values.ts'
 import { openVerifiers } from './verifiers.ts'
 
 /** An attestation service, and what goes with it. */
@@ -43,11 +44,13 @@ export async function openBuiltInAttestation(
   const onNotice = (notice: string) => logger.warn(notice)
   const policies = await openStorage(config.storage.attestationPolicies, { onNotice })
   const referenceValues = await openStorage(config.storage.referenceValues, { onNotice })
+  const provider = await openReferenceValueProvider(settings, logger)
   const open = await openVerifiers(settings.verifierConfig, config.profile, logger)
   const attestation = await createAttestationService({
     verifiers: open.verifiers,
     storage: policies,
     referenceValueStorage: referenceValues,
+    referenceValues: provider,
     referenceValueTrust: await openReferenceValueTrust(settings.rvpsConfig),
     broker: { ...settings.attestationTokenBroker, signer: signerOptions(config, settings) },
     profile: config.profile,
@@ -57,6 +60,7 @@ export async function openBuiltInAttestation(
   })
   const close = async () => {
     open.close()
+    provider?.close()
     await attestation.close()
     await Promise.all([policies, referenceValues].map((store) => store.close()))
   }

@@ -3,12 +3,13 @@ import { type ReferenceValueTrust, readTrustedKey, TrustedKeyError } from '@pass
 import { type BuiltInAttestationConfig, ConfigError } from '@passport-kbs/service'
 
 /** Who may sign reference values, as `rvps_config` says. @throws ConfigError for a key that cannot be used */
-export async function openReferenceValueTrust({
-  trustedKeys,
-  requireSigned,
-}: BuiltInAttestationConfig['rvpsConfig']): Promise<ReferenceValueTrust> {
-  const keys = await Promise.all(trustedKeys.map(readKey))
-  return { keys, requireSigned }
+export async function openReferenceValueTrust(
+  rvps: BuiltInAttestationConfig['rvpsConfig'],
+): Promise<ReferenceValueTrust | undefined> {
+  // what another process keeps is for that process to check
+  if (rvps.type !== 'BuiltIn') return undefined
+  const keys = await Promise.all(rvps.trustedKeys.map(readKey))
+  return { keys, requireSigned: rvps.requireSigned }
 }
 
 async function readKey(path: string, index: number) {

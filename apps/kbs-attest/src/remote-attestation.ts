@@ -17,6 +17,7 @@ import {
   type Logger,
   type RemoteAttestationConfig,
 } from '@passport-kbs/service'
+import { openRemoteTrust } from './remote-trust.ts'
 
 /** As often as KBS2 reads the keys of its issuers. */
 const keyRefresh = { refreshSeconds: 300, cooldownSeconds: 10, maxAgeSeconds: 86_400 }
@@ -38,7 +39,7 @@ export async function openRemoteAttestation(
 }> {
   const { stateDir, httpServer } = config
   const keys = await openKeys(config, remote, logger)
-  const ca = await readPem('ca', remote.ca)
+  const trust = await openRemoteTrust('attestation_service', remote, logger)
   const sealing = await createTokenSigner({
     ...(remote.sessionKeyPath === undefined ? {} : { keyPath: remote.sessionKeyPath }),
     ...(stateDir === undefined ? {} : { stateDir }),
@@ -46,8 +47,7 @@ export async function openRemoteAttestation(
   })
   const attestation = createRemoteAttestationService({
     url: new URL(remote.asAddr),
-    ca,
-    identity: await readIdentity(remote),
+    ...trust,
     token: remote.tokenFile === undefined ? undefined : await openTokenFile(remote.tokenFile),
     maxConnections: remote.poolSize,
     requestTimeoutMs: remote.requestTimeoutMs,
@@ -69,21 +69,15 @@ async function openKeys(
   logger: Logger,
 ): Promise<KeySource | undefined> {
   if (jwkSetUri === undefined) return undefined
-  const pem = await readPem('ca', ca)
+  await readPem('ca', ca)
   return await createKeySource({
     source: jwkSetUri,
     format: 'jwk-set',
     profile,
-    ca: pem,
+    caFile: ca,
     logger,
     ...keyRefresh,
   })
-}
-
-async function readIdentity({ clientKey, clientCertificate }: RemoteAttestationConfig) {
-  const key = await readPem('client_key', clientKey)
-  const certificate = await readPem('client_certificate', clientCertificate)
-  return key === undefined || certificate === undefined ? undefined : { key, certificate }
 }
 
 async function readPem(setting: string, path: string | undefined): Promise<string | undefined> {

@@ -15,7 +15,7 @@ import {
 import { type DefaultPolicyState, installDefaultPolicies } from './default-policies.ts'
 import { assertPolicyId, createPolicyStore } from './policy-store.ts'
 import type { ReferenceValueTrust } from './reference-values/trusted-keys.ts'
-import { createReferenceValues } from './reference-values.ts'
+import { createReferenceValues, type ReferenceValues } from './reference-values.ts'
 import { appraiseAttesters } from './submods.ts'
 import { type MintedToken, openTokenBroker, type TokenBrokerOptions } from './token-broker.ts'
 import type { TokenSigner } from './token-signer.ts'
@@ -28,6 +28,8 @@ export interface AttestationServiceOptions {
   readonly storage: Storage
   /** Reference values, where they are elsewhere. */
   readonly referenceValueStorage?: Storage | undefined
+  /** Reference values that another process keeps; then neither the storage nor the trust for them counts. */
+  readonly referenceValues?: (ReferenceValues & { ping(): Promise<void> }) | undefined
   /** Who may sign reference values. Default: nobody, and they need not be signed. */
   readonly referenceValueTrust?: ReferenceValueTrust | undefined
   readonly broker?: TokenBrokerOptions | undefined
@@ -99,10 +101,12 @@ export async function createAttestationService(
     history: createVersionHistory(storage.namespace(historyNamespace), { owner: 'attestation' }),
     ...(options.onPolicyLoaded ? { onLoaded: options.onPolicyLoaded } : {}),
   })
-  const referenceValues = createReferenceValues(
-    referenceValueStorage.namespace(referenceValueNamespace),
-    options.referenceValueTrust,
-  )
+  const referenceValues =
+    options.referenceValues ??
+    createReferenceValues(
+      referenceValueStorage.namespace(referenceValueNamespace),
+      options.referenceValueTrust,
+    )
   const defaultPolicies = installOnce(policyStore, onNotice)
   await defaultPolicies().catch((cause) => onNotice('the default policies could not be installed yet', cause))
   const enabled: EnabledVerifiers = { verifiers: options.verifiers, development }
@@ -148,7 +152,8 @@ export async function createAttestationService(
     ping: () =>
       available(async () => {
         await storage.ping()
-        if (referenceValueStorage !== storage) await referenceValueStorage.ping()
+        if (options.referenceValues !== undefined) await options.referenceValues.ping()
+        else if (referenceValueStorage !== storage) await referenceValueStorage.ping()
         await defaultPolicies()
       }),
     // stores and verifiers belong to the caller

@@ -41,7 +41,7 @@ export type {
 } from './config/config.ts'
 export { ConfigError, type ConfigProblem } from './config/config-error.ts'
 export { loadConfig, loadStorageChoices, parseConfig } from './config/load.ts'
-export { isLoopbackSocket } from './config/rules.ts'
+export { isLoopbackSocket, referenceValueAddress } from './config/rules.ts'
 export { accessLog } from './http/access-log.ts'
 export {
   errorHandler,

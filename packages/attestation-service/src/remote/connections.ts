@@ -148,19 +148,43 @@ function unaryCall<Request, Response>(
   { metadata, deadline }: { readonly metadata: Metadata; readonly deadline: number },
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
+    let sentBytes = 0
     const done = (error: ServiceError | null, response?: Response) => {
       if (error === null && response !== undefined) resolve(response)
-      else reject(error ?? new Error('the response has no message'))
+      else if (error !== null) reject(isAboutAnswer(error, sentBytes) ? answerTooLarge(error) : error)
+      else reject(new Error('the response has no message'))
     }
     client.makeUnaryRequest(
       path,
-      requestSerialize,
+      (message: Request) => {
+        const bytes = requestSerialize(message)
+        sentBytes = bytes.length
+        return bytes
+      },
       responseDeserialize,
       request,
       metadata,
       { deadline },
       done,
     )
+  })
+}
+
+/**
+ * Both sides refuse messages over their limit in the same words. A message of another size than ours is the answer, or
+ * what was taken for the head of one: a page of a proxy, say.
+ */
+function isAboutAnswer({ code, details }: ServiceError, sentBytes: number): boolean {
+  const size = /^Received message larger than max \((\d+) vs \d{3,}/.exec(details)?.[1]
+  return code === status.RESOURCE_EXHAUSTED && size !== undefined && Number(size) !== sentBytes
+}
+
+function answerTooLarge(cause: ServiceError): ServiceError {
+  const details = 'what was answered is too large for an answer, or none'
+  return Object.assign(new Error(details, { cause }), {
+    code: status.INTERNAL,
+    details,
+    metadata: cause.metadata,
   })
 }
 

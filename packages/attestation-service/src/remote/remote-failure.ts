@@ -13,19 +13,17 @@ const maxDetails = 2_000
  * `AttestationRefused`. A Trustee AS answers `ABORTED` for everything (spec 02 §1.4), its own faults included: that it
  * refuses is all that is known.
  */
-export function remoteFailure(error: unknown): Error {
+export function remoteFailure(error: unknown, who = 'the remote attestation service'): Error {
   if (error instanceof TokenFileError)
-    return new AttestationUnavailable('the token for the remote attestation service cannot be read', {
-      cause: error,
-    })
-  if (!isServiceError(error))
-    return new AttestationUnavailable('the remote attestation service cannot be asked', { cause: error })
+    return new AttestationUnavailable(`the token for ${who} cannot be read`, { cause: error })
+  if (!isServiceError(error)) return new AttestationUnavailable(`${who} cannot be asked`, { cause: error })
+  const unavailable = (what: string, cause: ServiceError) => unavailableBecause(`${who} ${what}`, cause)
   const rejection = rejectionOf(error)
   if (rejection !== undefined) return rejection
   const details = error.details.slice(0, maxDetails)
   switch (error.code) {
     case status.FAILED_PRECONDITION:
-      return new AttestationPolicyError(`the remote attestation service: ${details}`, { cause: error })
+      return new AttestationPolicyError(`${who}: ${details}`, { cause: error })
     case status.ABORTED:
     case status.INVALID_ARGUMENT:
     case status.NOT_FOUND:
@@ -50,11 +48,11 @@ export function remoteFailure(error: unknown): Error {
   }
 }
 
-function unavailable(what: string, cause: ServiceError): AttestationUnavailable {
+function unavailableBecause(what: string, cause: ServiceError): AttestationUnavailable {
   const [requestId] = cause.metadata?.get(trailerNames.requestId) ?? []
   const trail = requestId === undefined ? '' : ` (its request ${String(requestId).slice(0, 64)})`
   return new AttestationUnavailable(
-    `the remote attestation service ${what}: ${status[cause.code]}: ${cause.details.slice(0, maxDetails)}${trail}`,
+    `${what}: ${status[cause.code]}: ${cause.details.slice(0, maxDetails)}${trail}`,
     { cause },
   )
 }

@@ -1,50 +1,25 @@
-import { Metadata, type MethodDefinition, type ServiceDefinition, status } from '@grpc/grpc-js'
-import {
-  encodeBase64Url,
-  encodeUtf8,
-  isJsonObject,
-  type JsonValue,
-  parseJson,
-  stringifyJson,
-} from '@passport-kbs/protocol'
+import { encodeBase64Url, encodeUtf8, isJsonObject, stringifyJson } from '@passport-kbs/protocol'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
 import {
   AttestationRefused,
   type AttestationService,
   AttestationUnavailable,
   type EvaluationItem,
-  ReferenceValueError,
 } from '../attestation-service.ts'
-import { openConnections, type RemoteAddress } from './connections.ts'
+import { assertServing, type CallOptions, method, openCalls } from './calls.ts'
 import {
   type AttestationRequest,
   type AttestationResponse,
   attestationServiceDefinition,
-  type HealthCheckRequest,
-  type HealthCheckResponse,
-  healthServiceDefinition,
   type IndividualAttestationRequest,
-  type ReferenceValueQueryRequest,
-  type ReferenceValueQueryResponse,
-  type ReferenceValueRegisterRequest,
-  referenceValueServiceDefinition,
   type SetPolicyRequest,
   serviceNames,
-  trailerNames,
 } from './proto.ts'
 import { assertSignedBy, type RemoteKeys, readEvaluation } from './received-token.ts'
+import { referenceValueCalls } from './reference-value-calls.ts'
 import { remoteFailure } from './remote-failure.ts'
-import type { TokenFile } from './token-file.ts'
 
-export interface RemoteAttestationOptions extends RemoteAddress {
-  /** Sent as bearer token. */
-  readonly token?: TokenFile | undefined
-  /** Most connections at once. */
-  readonly maxConnections: number
-  /** How long a call may take, in milliseconds; guests give up after 60 s. */
-  readonly requestTimeoutMs: number
-  /** Largest answer, in bytes. */
-  readonly messageLimit: number
+export interface RemoteAttestationOptions extends CallOptions {
   /** Policy that evidence is appraised with. */
   readonly policyId: string
   /** The service's public keys. With them no token is passed on that they do not verify, and they are published. */
@@ -55,7 +30,6 @@ export interface RemoteAttestationOptions extends RemoteAddress {
 
 /** What Trustee's AS calls itself unless told otherwise. */
 const usualIssuer = 'CoCo-Attestation-Service'
-const healthTimeoutMs = 1_500
 
 const methods = {
   evaluate: method<AttestationRequest, AttestationResponse>(
@@ -63,15 +37,6 @@ const methods = {
     'AttestationEvaluate',
   ),
   setPolicy: method<SetPolicyRequest, object>(attestationServiceDefinition, 'SetAttestationPolicy'),
-  register: method<ReferenceValueRegisterRequest, object>(
-    referenceValueServiceDefinition,
-    'RegisterReferenceValue',
-  ),
-  query: method<ReferenceValueQueryRequest, ReferenceValueQueryResponse>(
-    referenceValueServiceDefinition,
-    'QueryReferenceValue',
-  ),
-  health: method<HealthCheckRequest, HealthCheckResponse>(healthServiceDefinition, 'Check'),
 }
 
 /**
@@ -80,19 +45,9 @@ const methods = {
  * `/auth` could pass on: `se` is refused.
  */
 export function createRemoteAttestationService(options: RemoteAttestationOptions): AttestationService {
-  const { keys, requestTimeoutMs } = options
-  const connections = openConnections(options, options)
-
-  const ask = async <Request, Response>(
-    called: MethodDefinition<Request, Response>,
-    request: Request,
-    { requestId, timeoutMs = requestTimeoutMs }: { requestId?: string; timeoutMs?: number } = {},
-  ): Promise<Response> => {
-    const metadata = new Metadata()
-    if (requestId !== undefined) metadata.set(trailerNames.requestId, requestId)
-    if (options.token !== undefined) metadata.set('authorization', `Bearer ${await options.token.token()}`)
-    return await connections.call(called, request, { metadata, deadline: Date.now() + timeoutMs })
-  }
+  const { keys } = options
+  const { ask, close } = openCalls(options)
+  const referenceValues = referenceValueCalls(ask, 'the remote attestation service')
 
   return {
     issuer: options.issuer ?? usualIssuer,
@@ -123,41 +78,19 @@ export function createRemoteAttestationService(options: RemoteAttestationOptions
       Promise.reject(new AttestationRefused('a remote attestation service does not show policies')),
     listPolicies: () =>
       Promise.reject(new AttestationRefused('a remote attestation service does not list policies')),
-    async registerReferenceValues(envelope) {
-      await ask(methods.register, { message: stringifyJson(envelope) }).catch(refusedValues)
-      return namesIn(envelope)
-    },
-    async queryReferenceValue(id) {
-      const answer = await ask(methods.query, { reference_value_id: id }).catch(refusedValues)
-      const text = answer.reference_value_results
-      return text === undefined ? undefined : parseValue(text)
-    },
+    registerReferenceValues: (envelope) => referenceValues.register(envelope),
+    queryReferenceValue: (id) => referenceValues.query(id),
     async ping() {
       if (keys !== undefined && keys.keys().length === 0)
         throw new AttestationUnavailable('the keys of the remote attestation service are not at hand')
-      const timeoutMs = Math.min(healthTimeoutMs, requestTimeoutMs)
-      const answer = await ask(methods.health, { service: serviceNames.attestation }, { timeoutMs }).catch(
-        (error: unknown) => {
-          // a server without health service that answers is as much as can be known
-          if (Reflect.get(Object(error), 'code') === status.UNIMPLEMENTED) return { status: 'SERVING' }
-          throw remoteFailure(error)
-        },
-      )
-      if (answer.status !== 'SERVING')
-        throw new AttestationUnavailable('the remote attestation service is not serving')
+      await assertServing(ask, serviceNames.attestation, 'the remote attestation service')
     },
-    close: async () => connections.close(),
+    close: async () => close(),
   }
 }
 
 function refused(error: unknown): never {
   throw remoteFailure(error)
-}
-
-function refusedValues(error: unknown): never {
-  const failure = remoteFailure(error)
-  if (failure instanceof AttestationRefused) throw new ReferenceValueError(failure.message, { cause: error })
-  throw failure
 }
 
 function individualRequest(item: EvaluationItem): IndividualAttestationRequest {
@@ -181,32 +114,7 @@ function nonceOf([primary]: readonly EvaluationItem[]): string | undefined {
   return isJsonObject(value) && typeof value.nonce === 'string' ? value.nonce : undefined
 }
 
-/** For the audit trail; other envelopes than `sample` are read by the remote service only. */
-function namesIn(envelope: JsonValue): readonly string[] {
-  const payload = isJsonObject(envelope) && envelope.type === 'sample' ? envelope.payload : undefined
-  if (typeof payload !== 'string') return []
-  const values = parseValue(Buffer.from(payload, 'base64').toString())
-  return isJsonObject(values) ? Object.keys(values) : []
-}
-
-function parseValue(text: string): JsonValue {
-  try {
-    return parseJson(text)
-  } catch (cause) {
-    throw new AttestationUnavailable('the remote attestation service answers what is not JSON', { cause })
-  }
-}
-
 /** As a relying party expects a key in a set; without `kid`, the thumbprint names it. */
 function published({ kid, thumbprint, algorithms, key }: ReturnType<RemoteKeys['keys']>[number]) {
   return { ...key.export({ format: 'jwk' }), kid: kid ?? thumbprint, alg: algorithms[0], use: 'sig' }
-}
-
-function method<Request, Response>(
-  definition: ServiceDefinition,
-  name: string,
-): MethodDefinition<Request, Response> {
-  const found = definition[name]
-  if (found === undefined) throw new Error(`there is no method ${name}`)
-  return found as MethodDefinition<Request, Response>
 }

@@ -144,18 +144,48 @@ const remoteAttestation: Rule = ({ attestation_service: service }, program) => {
     const text = 'this program is such a service; it asks no other'
     return [problem('attestation_service.type', text, 'Use "coco_as_builtin"')]
   }
-  const at = (key: string) => `attestation_service.${key}`
-  const url = URL.canParse(service.as_addr) ? new URL(service.as_addr) : undefined
+  return wayProblems(service, { section: 'attestation_service', address: 'as_addr' }, service.as_addr)
+}
+
+/** A reference value provider in another process, and the way to it. */
+const remoteReferenceValues: Rule = ({ attestation_service: service }, program) => {
+  if (service.type !== 'coco_as_builtin' || program === 'kbs-resource') return []
+  const { rvps_config: rvps } = service
+  if (rvps.type !== 'GrpcRemote') return []
+  const section = 'attestation_service.rvps_config'
+  return wayProblems(rvps, { section, address: 'address' }, referenceValueAddress(rvps.address))
+}
+
+/** Trustee takes an address without scheme for an http one (spec 02 §3.5). */
+export function referenceValueAddress(address: string): string {
+  return address.includes('://') ? address : `http://${address}`
+}
+
+/** What cannot be right about the address of a gRPC service, and what is shown to it. */
+function wayProblems(
+  way: {
+    readonly ca?: string | undefined
+    readonly client_certificate?: string | undefined
+    readonly client_key?: string | undefined
+    readonly token_file?: string | undefined
+  },
+  { section, address }: { readonly section: string; readonly address: string },
+  value: string,
+): readonly ConfigProblem[] {
+  const at = (key: string) => `${section}.${key}`
+  const url = URL.canParse(value) ? new URL(value) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol) || (url.pathname !== '/' && url.pathname !== ''))
-    return [problem(at('as_addr'), 'is no address', 'Write http://host:port or https://host:port')]
+    return [problem(at(address), 'is no address', 'Write http://host:port or https://host:port')]
   const found: ConfigProblem[] = []
-  if ((service.client_certificate === undefined) !== (service.client_key === undefined))
+  if ((way.client_certificate === undefined) !== (way.client_key === undefined))
     found.push(problem(at('client_certificate'), 'goes with client_key', 'Set both, or neither'))
-  const needsTls = (['ca', 'client_certificate'] as const).find((key) => service[key] !== undefined)
+  const needsTls = (['ca', 'client_certificate'] as const).find((key) => way[key] !== undefined)
   if (url.protocol === 'http:' && needsTls !== undefined)
-    found.push(problem(at(needsTls), 'has no use without TLS', 'Write https:// in as_addr, or remove it'))
-  if (url.protocol === 'http:' && service.token_file !== undefined && !isLoopback(url.hostname))
-    found.push(problem(at('token_file'), 'the token would travel unencrypted', 'Write https:// in as_addr'))
+    found.push(problem(at(needsTls), 'has no use without TLS', `Write https:// in ${address}, or remove it`))
+  if (url.protocol === 'http:' && way.token_file !== undefined && !isLoopback(url.hostname))
+    found.push(
+      problem(at('token_file'), 'the token would travel unencrypted', `Write https:// in ${address}`),
+    )
   return found
 }
 
@@ -320,6 +350,7 @@ const rules: readonly Rule[] = [
   aclExpressions,
   uniquePlugins,
   remoteAttestation,
+  remoteReferenceValues,
   intelTrustAuthority,
   passportTrust,
   keySources,
@@ -401,6 +432,10 @@ export function riskWarnings(
       'attestation_service.as_addr: evidence, policies and tokens travel unencrypted to the attestation service',
     ],
     [
+      program !== 'kbs-resource' && isPlainProvider(config.attestation_service),
+      'attestation_service.rvps_config.address: reference values travel unprotected: whoever is on the way decides what is trusted',
+    ],
+    [
       program === 'kbs-attest' &&
         config.attestation_service.type === 'coco_as_grpc' &&
         config.attestation_service.jwk_set_uri === undefined,
@@ -426,6 +461,14 @@ export function riskWarnings(
     ],
   ]
   return candidates.filter(([applies]) => applies).map(([, warning]) => warning)
+}
+
+function isPlainProvider(service: RawConfig['attestation_service']): boolean {
+  if (service.type !== 'coco_as_builtin' || service.rvps_config.type !== 'GrpcRemote') return false
+  const address = referenceValueAddress(service.rvps_config.address)
+  if (!URL.canParse(address)) return false
+  const { protocol, hostname } = new URL(address)
+  return protocol === 'http:' && !isLoopback(hostname)
 }
 
 function isPlainRemote(service: RawConfig['attestation_service']): boolean {

@@ -485,7 +485,7 @@ const tokenBrokerSchema = z.strictObject({
     .describe('Signing key. Absent: a key is made, and kept in `state_dir` if there is one.'),
 })
 
-const rvpsSchema = z
+const builtInReferenceValues = z
   .strictObject({
     type: z.literal('BuiltIn').default('BuiltIn').describe('Reference values are kept by this process.'),
     storage_type: storageType()
@@ -506,6 +506,32 @@ const rvpsSchema = z
   .refine((rvps) => !rvps.require_signed || rvps.trusted_keys.length > 0, {
     message: 'require_signed needs trusted_keys',
   })
+
+const remoteReferenceValues = z.strictObject({
+  type: z.literal('GrpcRemote').describe('Reference values are kept by a provider that runs elsewhere.'),
+  address: z
+    .string()
+    .min(1)
+    .max(2048)
+    .default('127.0.0.1:50003')
+    .describe('Its address: `host:port`, which is `http://`, or with scheme, `https://` for TLS.'),
+  ca: filePath()
+    .optional()
+    .describe('Ours: PEM file with the CA of an https address, instead of the system’s.'),
+  client_certificate: filePath()
+    .optional()
+    .describe('Ours: PEM file with the certificate chain that is shown to it.'),
+  client_key: filePath().optional().describe('Ours: PEM file with the key of `client_certificate`.'),
+  token_file: filePath()
+    .optional()
+    .describe('Ours: file with the bearer token that is shown to it; read again when it changes.'),
+  request_timeout_ms: milliseconds(100, 30_000).default(5_000).describe('Ours: time limit of a call.'),
+  cache_ms: milliseconds(0, 3_600_000)
+    .default(1_000)
+    .describe('Ours: how long an answer serves for other evaluations; 0: not at all.'),
+})
+
+const rvpsSchema = z.discriminatedUnion('type', [builtInReferenceValues, remoteReferenceValues])
 
 const sessionLifetime = () => z.int().min(1).max(1_440).default(5).describe('Session lifetime, in minutes.')
 

@@ -31,7 +31,7 @@ export function chooseStorage(
   const service = config.attestation_service
   const ownStores =
     service.type === 'coco_as_builtin'
-      ? { policies: service.storage_type, values: service.rvps_config.storage_type }
+      ? { policies: service.storage_type, values: valueStorage(service.rvps_config) }
       : undefined
   const choices: StorageChoices = {
     data: choose(main),
@@ -41,4 +41,11 @@ export function chooseStorage(
     referenceValues: choose(ownStores?.values ?? main),
   }
   return { choices: problems.length === 0 ? choices : undefined, problems }
+}
+
+/** None where another process keeps the values: then it is not used. */
+function valueStorage(
+  rvps: Extract<RawConfig['attestation_service'], { type: 'coco_as_builtin' }>['rvps_config'],
+) {
+  return rvps.type === 'BuiltIn' ? rvps.storage_type : undefined
 }

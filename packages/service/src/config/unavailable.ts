@@ -18,13 +18,6 @@ interface UnavailableChoice {
 /** Names that operators of Trustee know: each is refused by name rather than as an unknown value. */
 export const unavailableChoices: readonly UnavailableChoice[] = [
   {
-    path: 'attestation_service.rvps_config.type',
-    values: ['GrpcRemote'],
-    remedy: 'Use "BuiltIn"',
-    governsTable: true,
-    withoutEffectIn: ['kbs-resource'],
-  },
-  {
     path: 'plugins.*.name',
     values: [
       ...['sample', 'Sample', 'external', 'ExternalPlugin', 'provisioner', 'Provisioner'],

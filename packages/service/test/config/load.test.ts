@@ -316,12 +316,6 @@ describe('what Trustee has and this version has not', () => {
   const intel = 'type = "intel_ta"\nbase_url = "https://ita"\napi_key = "k"\ncerts_file = "https://portal"\n'
 
   it.each([
-    [
-      '[attestation_service.rvps_config]\ntype = "GrpcRemote"\naddress = "rvps:1"\n',
-      'attestation_service.rvps_config.type',
-      '"GrpcRemote"',
-      /BuiltIn/,
-    ],
     ['[[plugins]]\nname = "Sample"\nitem = "x"\n', 'plugins[0].name', '"Sample"', /Remove the entry/],
     ['[[plugins]]\nname = "provisioner"\nkey_length = 8\n', 'plugins[0].name', '"provisioner"', /Remove/],
     [

@@ -1,6 +1,12 @@
 import { parse as parseToml } from 'smol-toml'
 import { describe, expect, it } from 'vitest'
-import { builtInAttestation, ConfigError, type Program, parseConfig } from '../../src/index.ts'
+import {
+  builtInAttestation,
+  ConfigError,
+  type Program,
+  parseConfig,
+  referenceValueAddress,
+} from '../../src/index.ts'
 
 const plain = '[http_server]\ninsecure_http = true\n'
 const remote = (settings: string) => `${plain}[attestation_service]\ntype = "coco_as_grpc"\n${settings}`
@@ -18,6 +24,40 @@ function pathsOf(toml: string, program: Program = 'kbs-attest'): readonly string
     throw error
   }
 }
+
+describe('rvps_config with type "GrpcRemote"', () => {
+  const provider = (settings: string) =>
+    `${plain}[attestation_service.rvps_config]\ntype = "GrpcRemote"\n${settings}`
+
+  it('has Trustee’s address, and takes it as Trustee does', () => {
+    const { rvpsConfig } = builtInAttestation(parse(provider('extractors = {}\n')))
+    expect(rvpsConfig).toMatchObject({ address: '127.0.0.1:50003', requestTimeoutMs: 5_000, cacheMs: 1_000 })
+    expect(referenceValueAddress('rvps:50003')).toBe('http://rvps:50003')
+    expect(referenceValueAddress('https://rvps')).toBe('https://rvps')
+  })
+
+  it.each([
+    ['address = "rvps:1/path"', 'address'],
+    ['address = "grpc://rvps:1"', 'address'],
+    ['ca = "ca.pem"', 'ca'],
+    ['address = "https://rvps"\nclient_key = "key.pem"', 'client_certificate'],
+    ['address = "rvps:1"\ntoken_file = "token"', 'token_file'],
+    ['storage_type = "Memory"', 'storage_type'],
+    ['require_signed = true', 'require_signed'],
+  ])('%s is refused', (settings, key) => {
+    expect(pathsOf(provider(settings))).toEqual([`attestation_service.rvps_config.${key}`])
+  })
+
+  it('warns where values travel unprotected', () => {
+    expect(parse(provider('address = "rvps:50003"')).warnings.join()).toMatch(/rvps_config.address/)
+    expect(parse(provider('address = "https://rvps:50003"')).warnings.join()).not.toMatch(/rvps_config/)
+  })
+
+  it('is of no effect where nothing is verified', () => {
+    const keys = '[attestation_token]\ntrusted_jwk_sets = ["keys.json"]\n'
+    expect(pathsOf(provider('address = "rvps:1/x"\n') + keys, 'kbs-resource')).toEqual([])
+  })
+})
 
 describe('attestation_service with type "coco_as_grpc"', () => {
   it.each(['coco_as_grpc', 'CoCoASGrpc'])(
