@@ -139,7 +139,7 @@ export class ComposeProcesses {
   /** A configuration of the compose file with the paths and ports of here. Answers its path. */
   #config(path: string): string {
     const text = this.#here(readFileSync(join(folder, path), 'utf8'))
-      .replace('"0.0.0.0:8080"', '"127.0.0.1:0"')
+      .replaceAll(/"0\.0\.0\.0:\d+"/g, '"127.0.0.1:0"')
       .replace('rediss://redis:6379', `rediss://localhost:${this.#redisPort}`)
       .replace(/^tls-port 6379$/m, `tls-port ${this.#redisPort}\nbind 127.0.0.1`)
     const target = join(this.#place, path.replace('config/', `config/${this.#name}-`))

@@ -24,7 +24,11 @@ const deployments: readonly [string, Program][] = [
   ['trustee1', 'kbs-attest'],
   ['trustee2', 'kbs-resource'],
   ['background-check', 'kbs'],
+  ['attestation-service', 'attestation-service'],
 ]
+
+/** Keeps secrets, so encrypts its store. */
+const keepsSecrets = (program: Program) => program === 'kbs-resource' || program === 'kbs'
 
 /** Every absolute path that a configuration names. */
 const pathsIn = (configuration: string) =>
@@ -85,7 +89,7 @@ describe.each(deployments)('docker/compose.%s.yaml', (name, program) => {
   })
 
   it(`is ${program}, its Redis, and what is run by hand; nothing else`, () => {
-    const byHand = name === 'trustee1' ? ['init'] : ['init', 'rewrap']
+    const byHand = keepsSecrets(program) ? ['init', 'rewrap'] : ['init']
     expect([...file.services.keys()]).toEqual([program, 'redis', ...byHand])
     for (const { name: own, profiles } of services)
       expect(profiles).toEqual(byHand.includes(own) ? [own] : [])
@@ -280,8 +284,9 @@ describe.each(deployments)('docker/compose.%s.yaml', (name, program) => {
         .filter((path) => !mounted.has(path))
         .map((path) => relative(join(place, 'secrets', name), path))
         .sort()
-      const tokenCa = name === 'trustee2' ? [] : ['offline/token-ca.key', 'token-ca.pem']
-      expect(rest).toEqual(['offline/admin.key', 'offline/ca.key', ...tokenCa])
+      const tokenCa = program === 'kbs-resource' ? [] : ['offline/token-ca.key', 'token-ca.pem']
+      const admin = program === 'attestation-service' ? [] : ['offline/admin.key']
+      expect(rest).toEqual([...admin, 'offline/ca.key', ...tokenCa])
     })
 
     it('mounts nothing of what is kept offline', () => {

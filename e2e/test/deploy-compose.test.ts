@@ -1,4 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,11 +12,14 @@ import {
   sampleAttester,
 } from '@passport-kbs/guest-client'
 import { redisAvailable } from '@passport-kbs/testing/redis'
+import { parse as parseToml } from 'smol-toml'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ComposeProcesses } from '../src/compose-processes.ts'
 import { readComposeFile } from '../src/containers/compose-file.ts'
 import { headerOf } from '../src/handshake.ts'
-import { type Ended, runKbsctl } from '../src/program.ts'
+import { createOrganisation, type Organisation } from '../src/organisation.ts'
+import { type Ended, type Program, runKbsctl } from '../src/program.ts'
+import { plainHttp } from '../src/trustees.ts'
 import { virtualTees } from '../src/virtual-tees.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -76,8 +80,7 @@ describe('docs/deploy-compose.md names what there is', () => {
     const [, list = ''] = /export const items = \[([^\]]+)\]/.exec(items) ?? []
     const names = [...list.matchAll(/'([^']+)'/g)].map(([, name = '']) => name)
     expect(names.length).toBeGreaterThan(8)
-    // no compose file is for the attestation service, whose client's token it is
-    for (const name of names.filter((one) => one !== 'client')) expect(page).toContain(`--renew ${name}`)
+    for (const name of names) expect(page).toContain(`--renew ${name}`)
   })
 })
 
@@ -168,14 +171,8 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
   })
 
   it('answers ready, and publishes one key with its chain', async () => {
-    const get = async (path: string) => {
-      const url = `${trustee1.program.url}${path}`
-      const ca = join(place, 'docker/secrets/trustee1/ca.pem')
-      const script = 'const a = await fetch(process.argv[1]); console.log(a.status, await a.text())'
-      const run = promisify(execFile)
-      const args = ['--input-type=module', '-e', script, url]
-      return (await run(process.execPath, args, { env: { ...process.env, NODE_EXTRA_CA_CERTS: ca } })).stdout
-    }
+    const get = (path: string) =>
+      ask(`${trustee1.program.url}${path}`, join(place, 'docker/secrets/trustee1/ca.pem'))
     expect(await get('/readyz')).toMatch(/^200 /)
     const { keys } = JSON.parse((await get('/.well-known/jwks.json')).replace(/^200 /, ''))
     expect(keys).toMatchObject([{ x5c: [expect.any(String), expect.any(String)] }])
@@ -366,6 +363,84 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
     }, 30_000)
   })
 })
+
+describe.skipIf(!redisAvailable())('the attestation service of docs/deploy-compose.md', () => {
+  const place = mkdtempSync(join(tmpdir(), 'kbs-deploy-'))
+  const service = new ComposeProcesses('attestation-service', 'attestation-service', place)
+  let trustee1: Organisation
+  let kbs1: Program
+
+  const file = (name: string) => join(place, 'docker/secrets/attestation-service', name)
+  /** The page's configuration of KBS1, with the addresses and files of here. */
+  const asked = async () => {
+    const block = [...page.matchAll(/```toml\n(.*?)```/gs)]
+      .map(([, text = '']) => text)
+      .find((text) => /as_addr/.test(text))
+    const line = await service.program.logged(({ grpc }) => Array.isArray(grpc))
+    const text = (block ?? '')
+      .replace('https://as.example:50004', String((line.grpc as readonly string[])[0]))
+      .replace('https://as.example:8083', service.program.url)
+      .replace('/run/secrets/as_ca', file('ca.pem'))
+      .replace('/run/secrets/as_token', file('client.token'))
+    return parseToml(text)
+  }
+  const attest = () => createGuest({ kbsUrl: kbs1.url, attester: sampleAttester() }).attestOnce()
+
+  beforeAll(async () => {
+    expect(await service.init()).toMatchObject({ code: 0 })
+    await service.up()
+    trustee1 = await createOrganisation('trustee-1')
+    kbs1 = await trustee1.start('kbs-attest', {
+      profile: 'development',
+      http_server: plainHttp,
+      admin: trustee1.admin.config,
+      ...(await asked()),
+    })
+  }, 60_000)
+  afterAll(async () => {
+    await trustee1?.close()
+    await service.down()
+    rmSync(place, { recursive: true })
+  }, 30_000)
+
+  it('answers a KBS1 that has its CA and its token: a guest gets a passport', async () => {
+    const { token } = await attest()
+    const { x5c } = headerOf(token).jwk as { readonly x5c: unknown }
+    const chain = (x5c as readonly string[]).map((der) => new X509Certificate(Buffer.from(der, 'base64')))
+    const ca = new X509Certificate(readFileSync(file('token-ca.pem')))
+    expect(chain[0]?.verify(ca.publicKey)).toBe(true)
+  })
+
+  it('answers nobody who has no token', async () => {
+    const url = `${service.program.url}/attestation`
+    const body = JSON.stringify({ verification_requests: [], policy_ids: [] })
+    expect(await ask(url, file('ca.pem'), body)).toMatch(/^401 /)
+  })
+
+  it('takes a new token of its client', async () => {
+    expect(await service.init('--renew', 'client')).toMatchObject({ code: 0 })
+    await service.restartProgram()
+    await kbs1.stop()
+    kbs1 = await trustee1.start('kbs-attest', {
+      profile: 'development',
+      http_server: plainHttp,
+      admin: trustee1.admin.config,
+      ...(await asked()),
+    })
+    expect((await attest()).token).toMatch(/^ey/)
+  }, 30_000)
+})
+
+/** Status and body of an answer, from a client that trusts this CA. @param body of a POST */
+async function ask(url: string, caFile: string, body?: string): Promise<string> {
+  const script = `const [url, body] = process.argv.slice(1)
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch(url, body ? { method: 'POST', headers, body } : {})
+    console.log(answer.status, await answer.text())`
+  const args = ['--input-type=module', '-e', script, url, ...(body === undefined ? [] : [body])]
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: caFile }
+  return (await promisify(execFile)(process.execPath, args, { env })).stdout
+}
 
 /** A program notices within a moment that Redis is back. */
 async function eventually(check: () => Promise<void>): Promise<void> {
