@@ -5,6 +5,8 @@ import { helmTemplate, kustomizeBuild, type Release, type Rendering } from './to
 export interface KubernetesDeployment {
   readonly title: string
   readonly program: Program
+  /** Whether NetworkPolicies keep its pods apart from others. */
+  readonly isIsolated: boolean
   readonly render: () => Rendering
 }
 
@@ -30,6 +32,8 @@ const examples: readonly (readonly [Base, ...string[]])[] = [
   ['trustee1', 'postgres'],
   ['background-check', 'postgres', 'monitoring'],
   ['trustee1', 'remote-attestation'],
+  ['background-check', 'remote-attestation'],
+  ['attestation-service', 'trial'],
   ['trustee1', 'cert-manager', 'ingress'],
   ['trustee1', 'intel-trust-authority'],
   ['background-check', 'intel-trust-authority', 'accept-intel-trust-authority'],
@@ -109,6 +113,7 @@ export const kubernetesDeployments: readonly KubernetesDeployment[] = [
     return {
       title: `chart: ${values.join(' + ')}`,
       program,
+      isIsolated: true,
       render: () => helmTemplate({ name: program, values }),
     }
   }),
@@ -117,6 +122,7 @@ export const kubernetesDeployments: readonly KubernetesDeployment[] = [
     return {
       title: `chart: ${release.values.join(' + ')}, odd values ${index + 1}`,
       program: base[first as Base],
+      isIsolated: !release.set?.includes('networkPolicy.enabled=false'),
       render: () => helmTemplate(release),
     }
   }),
@@ -124,6 +130,7 @@ export const kubernetesDeployments: readonly KubernetesDeployment[] = [
     ([folder, program]): KubernetesDeployment => ({
       title: `kustomize: ${folder}`,
       program,
+      isIsolated: true,
       render: () => kustomizeBuild(folder),
     }),
   ),

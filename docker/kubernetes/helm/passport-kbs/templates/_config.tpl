@@ -216,7 +216,7 @@ encryption:
 {{- if hasKey $derived "Error" }}{{ fail (printf "the configuration cannot be made: %s" $derived.Error) }}{{ end -}}
 {{- $toml := mergeOverwrite $derived (deepCopy .Values.config) | toToml -}}
 {{- $toml = regexReplaceAll "(?m)^(\\s*[A-Za-z0-9_]+ = -?[0-9]+)\\.0$" $toml "${1}" -}}
-{{- if regexMatch "(?m)^\\s*(password|token|api_key) = " $toml -}}
+{{- if regexMatch "(?m)(^|[{,])\\s*(password|token|api_key) = " $toml -}}
 {{- fail "config: a password, token or API key does not belong into a ConfigMap: put it into a Secret, name that in extraFiles, and its path in config" -}}
 {{- end -}}
 {{- if regexMatch "[a-z]+://[^/\"@]*:[^/\"@]*@" $toml -}}
