@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto'
-import { openTokenFile, type TokenFile } from '@passport-kbs/attestation-service/remote'
+import { type AcceptedTokens, openAcceptedTokens } from '@passport-kbs/attestation-service/remote'
 import type { AttestationApiConfig } from '@passport-kbs/service'
 import { forbidden, unauthenticated } from './problems.ts'
 
@@ -37,16 +37,19 @@ export async function openCallers(
   clients: readonly ClientConfig[],
   anonymous: readonly Scope[],
 ): Promise<Callers> {
-  const byToken: { readonly client: ClientConfig; readonly file: TokenFile }[] = []
+  const byToken: { readonly client: ClientConfig; readonly file: AcceptedTokens }[] = []
   for (const client of clients) {
-    if (client.tokenFile !== undefined) byToken.push({ client, file: await openTokenFile(client.tokenFile) })
+    if (client.tokenFile !== undefined)
+      byToken.push({ client, file: await openAcceptedTokens(client.tokenFile) })
   }
   const withToken = async (token: string): Promise<Caller> => {
     const shown = digest(token)
     let found: ClientConfig | undefined
     // every client is compared, so that the time tells nothing
     for (const { client, file } of byToken) {
-      if (timingSafeEqual(shown, digest(await file.token()))) found = client
+      for (const accepted of await file.tokens()) {
+        if (timingSafeEqual(shown, digest(accepted))) found = client
+      }
     }
     if (found === undefined) throw unauthenticated('the bearer token is not known')
     return found

@@ -14,6 +14,7 @@ import {
 import { attestation, connect, health, reference, type TrusteeKbs } from './trustee-kbs.ts'
 
 const attestToken = `attest-${'a'.repeat(40)}`
+const formerToken = `former-${'c'.repeat(40)}`
 const adminToken = `admin-${'b'.repeat(40)}`
 const spiffe = 'spiffe://trustee-1.example/kbs1'
 
@@ -41,7 +42,10 @@ beforeAll(async () => {
       clients: [
         { name: 'kbs1', certificate_name: 'kbs1.example', scopes: ['attest', 'administer'] },
         { name: 'mesh', certificate_name: spiffe },
-        { name: 'attester', token_file: await folder.write('attest.token', `${attestToken}\n`) },
+        {
+          name: 'attester',
+          token_file: await folder.write('attest.token', `${attestToken}\n\n${formerToken}\n`),
+        },
         {
           name: 'administrator',
           token_file: await folder.write('admin.token', adminToken),
@@ -153,6 +157,11 @@ describe('over gRPC, off loopback', () => {
       expect(await outcome(calls[name](kbs, bearer(attestToken)))).toBe('PERMISSION_DENIED')
     for (const name of adminCalls) expect(await outcome(calls[name](kbs, bearer(adminToken)))).toBe('OK')
     expect(await outcome(calls.evaluate(kbs, bearer(adminToken)))).toBe('PERMISSION_DENIED')
+  })
+
+  it('each line of the file is a token of its client: the new, and the former for a while', async () => {
+    expect(await outcome(calls.evaluate(dial(), bearer(formerToken)))).toBe('OK')
+    expect(await outcome(calls.setPolicy(dial(), bearer(formerToken)))).toBe('PERMISSION_DENIED')
   })
 
   it('a wrong token is refused, whatever the certificate', async () => {

@@ -172,7 +172,9 @@ const identityProviderSchema = z
     audience: z.string().min(1).max(1024).optional().describe('Value that must be in `aud`.'),
     public_key_uri: webAddress()
       .optional()
-      .describe('PEM public key (EC, RSA or Ed25519): path, `file://` or `https://`.'),
+      .describe(
+        'PEM public key (EC, RSA or Ed25519), or several in one file: path, `file://` or `https://`.',
+      ),
     jwk_set_uri: webAddress()
       .optional()
       .describe('JWK set, or OpenID discovery base address: path, `file://` or `https://`.'),
@@ -293,7 +295,7 @@ export const attestationTokenSchema = z.strictObject({
     .describe('Ours: value that must be in `aud` of every passport, whoever issued it.'),
   jwks_refresh_seconds: count(10, 86_400)
     .default(300)
-    .describe('Ours: interval at which key sources and certificate files are read again.'),
+    .describe('Ours: interval at which key sources are read again; files every 10 s.'),
   jwks_cooldown_seconds: count(1, 3_600)
     .default(30)
     .describe('Ours: shortest time between two reads that unknown keys provoke.'),
@@ -630,7 +632,7 @@ export const attestationApiSchema = z.strictObject({
           token_file: filePath()
             .optional()
             .describe(
-              'Ours: file with a bearer token of at least 32 characters; read again when it changes.',
+              'Ours: file with a bearer token of at least 32 characters, or up to four, one a line; read again when it changes.',
             ),
           scopes: apiScopes()
             .min(1)

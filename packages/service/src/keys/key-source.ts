@@ -7,7 +7,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { isAcceptableKeySource } from '../config/rules.ts'
 import { DocumentUnavailable, documentName, type FetchDocument, fetchDocument } from './document.ts'
-import { keyFromJwk, keyFromPem, UnusableKey, type VerificationKey } from './verification-key.ts'
+import { keyFromJwk, keysFromPem, UnusableKey, type VerificationKey } from './verification-key.ts'
 
 /** Names one key: by `kid`, or by RFC 7638 thumbprint. */
 export type KeySelector = { readonly kid: string } | { readonly thumbprint: string }
@@ -32,7 +32,7 @@ export interface KeySource {
 export interface KeySourceOptions {
   /** Path, `file://` or `https://`; `http://` only from loopback in the development profile. */
   readonly source: string
-  /** A JWK set (or the base address of OpenID discovery), or one PEM public key. */
+  /** A JWK set (or the base address of OpenID discovery), or PEM public keys. */
   readonly format: 'jwk-set' | 'pem'
   readonly profile: Config['profile']
   /** PEM certificates for the https server, instead of the system's. */
@@ -187,7 +187,7 @@ class RefreshingSource implements KeySource {
     this.#askedAt = this.#now()
     try {
       const keys =
-        this.#options.format === 'pem' ? [await keyFromPem(await this.#text())] : await this.#keySet()
+        this.#options.format === 'pem' ? await keysFromPem(await this.#text()) : await this.#keySet()
       if (keys.length === 0) throw new KeySourceError('there is no usable key')
       this.#keys = keys
       this.#loadedAt = this.#now()

@@ -27,6 +27,7 @@ const curveAlgorithms: Readonly<Record<string, string>> = {
 }
 const edAlgorithms = ['EdDSA', 'Ed25519']
 const smallestRsaBits = 2048
+const maxPemKeys = 8
 /** With 1, whatever is padded is its own signature. */
 const smallestRsaExponent = 3n
 
@@ -61,6 +62,13 @@ export async function keyFromJwk(value: JsonValue): Promise<VerificationKey> {
 export async function keyFromPem(pem: string): Promise<VerificationKey> {
   if (/PRIVATE KEY/.test(pem)) throw new UnusableKey('is a private key; give the public half')
   return keyFromObject(importPublicKey(pem))
+}
+
+/** All public keys of a PEM text: the new and the former, while one replaces the other. @throws UnusableKey for any of them */
+export async function keysFromPem(pem: string): Promise<readonly VerificationKey[]> {
+  const blocks = pem.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? [pem]
+  if (blocks.length > maxPemKeys) throw new UnusableKey(`is one of more than ${maxPemKeys}`)
+  return Promise.all(blocks.map(keyFromPem))
 }
 
 /** @throws UnusableKey */

@@ -198,6 +198,15 @@ describe('a source', () => {
     },
   )
 
+  it('may be several PEM keys in one file, of which none may be unusable', async () => {
+    const [old, fresh] = [await makeSigner(), await makeSigner('EdDSA')]
+    const both = await temporaryFile('keys.pem', `the former:\n${old.publicPem}\n${fresh.publicPem}`)
+    const source = await open({ source: both, format: 'pem' })
+    expect(source.keys().map(({ thumbprint }) => thumbprint)).toEqual([old.kid, fresh.kid])
+    const half = await temporaryFile('keys.pem', `${old.publicPem}${fresh.publicPem.replace('MC', 'MD')}`)
+    await expect(open({ source: half, format: 'pem' })).rejects.toThrow(/cannot be read/)
+  })
+
   it('stops the start when its file is missing or holds no keys', async () => {
     await expect(open({ source: '/nowhere/jwks.json' })).rejects.toThrow(/nowhere/)
     await expect(open({ source: await temporaryFile('jwks.json', '{"keys":[]}') })).rejects.toThrow(
