@@ -82,7 +82,10 @@ export function runProgram(name: ProgramName, options: ProgramOptions): Promise<
 }
 
 /** Runs one command of `kbsctl` to its end. */
-export function runKbsctl(args: readonly string[], options: { readonly cwd?: string } = {}): Promise<Ended> {
+export function runKbsctl(
+  args: readonly string[],
+  options: Pick<ProgramOptions, 'cwd' | 'env'> = {},
+): Promise<Ended> {
   return ended(launch('kbsctl', args, options))
 }
 
