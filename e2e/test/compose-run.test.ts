@@ -28,34 +28,42 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', { timeo
   let trustee1: Trustee
   let trustee2: Trustee
   let backgroundCheck: Trustee
+  let attestationService: Site
   let guest: Guest
   let guestMachine: Machine
   let tee: TeeDescription
 
   beforeAll(async () => {
     wire = await createWire({ redis: await redisImage() })
-    const [first, second, both] = await Promise.all([
+    const [first, second, both, service] = await Promise.all([
       createSite(wire, { where: 'trustee1', service: 'kbs-attest', dns: 'trustee1.example' }),
       createSite(wire, { where: 'trustee2', service: 'kbs-resource', dns: 'trustee2.example' }),
       createSite(wire, { where: 'background-check', service: 'kbs', dns: 'kbs.example' }),
+      createSite(wire, { where: 'attestation-service', service: 'attestation-service', dns: 'as.example' }),
     ])
     guestMachine = await wire.addMachine('guest')
     guest = await startGuest(guestMachine)
     await first.init()
-    await Promise.all([second.init(), both.init()])
+    await Promise.all([second.init(), both.init(), service.init()])
     // all that goes from Trustee 1 to Trustee 2
     await second.write('docker/secrets/received/trustee1-ca.pem', await first.read(tokenCa))
     const received = '/secrets/received/trustee1-ca.pem'
     await second.init('--renew', 'trustee1-ca', '--trustee1-ca', received)
-    await Promise.all([first, second, both].map((site) => site.project.up()))
+    await Promise.all([first, second, both, service].map((site) => site.project.up()))
     trustee1 = await administered(first, 'trustee1', 'https://trustee1.example:8081', 'trustee1')
     trustee2 = await administered(second, 'trustee2', 'https://trustee2.example:8082', 'trustee2')
     backgroundCheck = await administered(both, 'background-check', 'https://kbs.example:8080', 'kbs')
+    attestationService = service
     tee = await guest.ask('describe', { tee: 'snp' })
   }, 180_000)
   afterAll(() => wire?.close(), 60_000)
 
-  const sites = () => [trustee1, trustee2, backgroundCheck]
+  const sites = () => [
+    trustee1,
+    trustee2,
+    backgroundCheck,
+    { site: attestationService, where: 'attestation-service' },
+  ]
   const attest = ({ url, ca }: Trustee) => guest.ask('attest', { tee: 'snp', url, ca })
   const passport = async () => tokenOf(await attest(trustee1))
   const read = (token: string, path: string, keyOf?: string) =>
@@ -213,6 +221,18 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', { timeo
       expect(resource.code, resource.stderr).toBe(0)
       const foreign = { ...trustee2, adminToken: trustee1.adminToken }
       expect(await administrate(foreign, 'resource-policy', '{}')).toMatchObject({ status: 401 })
+    })
+
+    it('the attestation service is there for whoever has the token that `init` made, and for nobody else', async () => {
+      const secrets = 'docker/secrets/attestation-service'
+      const ca = await attestationService.read(`${secrets}/ca.pem`)
+      const token = (await attestationService.read(`${secrets}/client.token`)).trim()
+      const ask = (headers: Record<string, string>) =>
+        guest.ask('fetch', { url: 'https://as.example:8083/policy', ca, headers })
+      expect(await ask({ authorization: `Bearer ${token}` })).toMatchObject({ status: 200 })
+      expect(await ask({ authorization: `Bearer ${token}x` })).toMatchObject({ status: 401 })
+      expect(await ask({})).toMatchObject({ status: 401 })
+      expect(await connectFrom(guestMachine, 'as.example', 50_004)).toBe('connected')
     })
 
     it('KBS2 releases nothing without a passport of Trustee 1', async () => {
@@ -410,11 +430,7 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', { timeo
           await site.program().stop(),
           await site.project.container('redis').stop(),
         ])
-        expect(await Promise.all(codes)).toEqual([
-          [0, 0],
-          [0, 0],
-          [0, 0],
-        ])
+        expect(await Promise.all(codes)).toEqual(sites().map(() => [0, 0]))
       })
     })
   })
