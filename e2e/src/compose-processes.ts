@@ -5,7 +5,8 @@ import { join, relative, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '@passport-kbs/testing/redis'
 import { type ComposeModel, readComposeFile } from './containers/compose-file.ts'
-import { type Ended, type Program, type ProgramName, runKbsctl, startProgram } from './program.ts'
+import { callKbsctl } from './kbsctl.ts'
+import { type Ended, type Program, type ProgramName, startProgram } from './program.ts'
 
 const folder = resolve(import.meta.dirname, '../../docker')
 const startTimeoutMs = 20_000
@@ -47,9 +48,9 @@ export class ComposeProcesses {
     const init = this.#model.services.get('init')
     const [, , ...fixed] = init?.entrypoint ?? []
     const all = [...fixed, ...(args.length > 0 ? args : (init?.command ?? []))]
-    return await runKbsctl(
+    return await callKbsctl(
       all.map((arg) => this.#here(arg)),
-      { cwd: this.#place },
+      this.#place,
     )
   }
 
@@ -57,9 +58,9 @@ export class ComposeProcesses {
   async rewrap(): Promise<Ended> {
     const command = this.#model.services.get('rewrap')?.command ?? []
     const file = this.#config(`config/${this.#name}.toml`)
-    return await runKbsctl(
+    return await callKbsctl(
       command.map((arg) => (arg === '/etc/passport-kbs/config.toml' ? file : arg)),
-      { cwd: this.#place },
+      this.#place,
     )
   }
 

@@ -17,8 +17,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ComposeProcesses } from '../src/compose-processes.ts'
 import { readComposeFile } from '../src/containers/compose-file.ts'
 import { headerOf } from '../src/handshake.ts'
+import { callKbsctl } from '../src/kbsctl.ts'
 import { createOrganisation, type Organisation } from '../src/organisation.ts'
-import { type Ended, type Program, runKbsctl } from '../src/program.ts'
+import type { Ended, Program } from '../src/program.ts'
 import { plainHttp } from '../src/trustees.ts'
 import { virtualTees } from '../src/virtual-tees.ts'
 
@@ -108,7 +109,7 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
         .replace('https://localhost:8082', () => trustee2.program.url.replace('127.0.0.1', 'localhost'))
         .split(' ')
         .map((word) => word.replaceAll('"', ''))
-      const outcome = await runKbsctl(words.slice(1), { cwd: place })
+      const outcome = await callKbsctl(words.slice(1), place)
       expect(outcome, command).toMatchObject({ code: 0 })
       if (target !== undefined) writeFileSync(join(place, target), outcome.stdout)
       outcomes.push(outcome)
@@ -117,12 +118,12 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
     return outcomes
   }
   const kbsctl1 = (...args: string[]) =>
-    runKbsctl(
+    callKbsctl(
       [
         ...['--url', trustee1.program.url, '--cert-file', 'docker/secrets/trustee1/ca.pem', 'config'],
         ...['--admin-token-file', 'docker/secrets/trustee1/admin-token', ...args],
       ],
-      { cwd: place },
+      place,
     )
   const attest = () =>
     createGuest({
