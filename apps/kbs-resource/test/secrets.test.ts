@@ -1,11 +1,10 @@
-import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { presets } from '@passport-kbs/policy'
 import { type Config, parseConfig } from '@passport-kbs/service'
 import { openStorage } from '@passport-kbs/storage'
 import { startFakeVault } from '@passport-kbs/testing/vault'
-import { parse as parseToml } from 'smol-toml'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { expectProblem } from '../../kbs-attest/test/problem.ts'
 import { openSecrets } from '../src/open-secrets.ts'
@@ -119,36 +118,5 @@ describe('secrets in Azure Key Vault', () => {
     )
     await expectProblem(await kbs.request('DELETE', '/kbs/v0/resource/a/b/c'), 400, 'PluginInternalError')
     await secrets?.close()
-  })
-})
-
-describe('the guide to Azure Key Vault (docs/azure-key-vault.md)', () => {
-  it('mounts with the configuration of step 5 what steps 3 and 4 put there, and follows a rotation', async () => {
-    const guide = await readFile(new URL('../../../docs/azure-key-vault.md', import.meta.url), 'utf8')
-    const [toml = ''] = guide.split('5. Name the mount')[1]?.match(/(?<=```toml\n)[^`]+/) ?? []
-    const [mountPath = ''] = guide.match(/(?<=mountPath: )[^,]+/) ?? []
-    const objects = [...guide.matchAll(/objectName: (.+)/g)].map(([, name]) => name ?? '')
-    expect(objects).toEqual(['db-password', 'disk-key'])
-    expect(toml).toContain(`directory = "${mountPath}"`)
-
-    const root = await mkdtemp(join(tmpdir(), 'kbs-guide-'))
-    const { plugins } = parseToml(toml.replaceAll(mountPath, root)) as { plugins: [Record<string, unknown>] }
-    const secrets = await openSecrets(await configWith(plugins[0]), await openStorage({ type: 'Memory' }))
-    const kbs = await openTestKbs({ policy: presets.allowAll, deps: { secrets: secrets?.backend } })
-    const get = async (tag: string) => {
-      const answer = await kbs.request('GET', `/kbs/v0/resource/default/akv/${tag}`, await passport())
-      return answer.status === 200 ? opened(answer) : answer.status
-    }
-    expect(await get('db-password')).toBe(404)
-    for (const round of ['first', 'second']) {
-      await mkdir(join(root, `..${round}`))
-      for (const name of objects) await writeFile(join(root, `..${round}`, name), `${round} ${name}`)
-      await symlink(`..${round}`, join(root, '..data_tmp'))
-      await rename(join(root, '..data_tmp'), join(root, '..data'))
-      if (round === 'first') for (const name of objects) await symlink(`..data/${name}`, join(root, name))
-      else await rm(join(root, '..first'), { recursive: true })
-      for (const name of objects) expect(await get(name)).toEqual(utf8(`${round} ${name}`))
-    }
-    await rm(root, { recursive: true })
   })
 })

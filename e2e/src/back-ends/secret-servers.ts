@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { startFakeKeyVault } from '@passport-kbs/testing/key-vault'
 import { startFakeVault } from '@passport-kbs/testing/vault'
 import { type ConfigTable, createOrganisation } from '../organisation.ts'
-import { startAzureNetwork } from './azure-network.ts'
+import { startAzure } from './azure.ts'
 import type { BackEnd, OpenBackEnd } from './back-end.ts'
 import { type Expectations, noDiskOfOurs } from './faults.ts'
-import { Front } from './front.ts'
 import { newSecret, type SecretStage, startKbs2 } from './secret-stage.ts'
-import { connect, forward, startWebBackEnd } from './web-back-end.ts'
+import { startWebBackEnd } from './web-back-end.ts'
 
 const path = 'default/key/one'
 
@@ -154,9 +152,6 @@ const keyVaultExpectations: Expectations = {
   ...noDiskOfOurs,
 }
 
-const vaultHost = 'my-vault.vault.azure.net'
-const entraHost = 'login.microsoftonline.com'
-
 const azureKeyVault: BackEnd<SecretStage> = {
   name: 'Azure Key Vault, by workload identity',
   choice: 'AzureKeyVault',
@@ -164,18 +159,9 @@ const azureKeyVault: BackEnd<SecretStage> = {
   async open(stage) {
     const organisation = await createOrganisation('trustee-2')
     // tokens that do not outlive a test
-    const azure = await startFakeKeyVault({ authority: `https://${entraHost}`, tokenSeconds: 2 })
-    const server = await startWebBackEnd(azure, { names: [vaultHost] })
-    const entra = await Front.start({ names: [entraHost], ca: server.front.ca })
-    connect(entra, forward(azure))
-    const network = await startAzureNetwork({
-      [`${vaultHost}:443`]: server.front.port,
-      [`${entraHost}:443`]: entra.port,
-    })
-    const assertion = `service-account-${randomBytes(24).toString('base64url')}`
-    azure.assertion = assertion
+    const azure = await startAzure(organisation, { vault: 'my-vault', tokenSeconds: 2 })
     const secret = newSecret()
-    azure.secrets.set('default--key--one', [
+    azure.keyVault.secrets.set('default--key--one', [
       {
         id: 'a'.repeat(32),
         value: Buffer.from(secret).toString('base64'),
@@ -185,39 +171,29 @@ const azureKeyVault: BackEnd<SecretStage> = {
     const plugin = {
       name: 'resource',
       storage_backend_type: 'AzureKeyVault',
-      vault_uri: `https://${vaultHost}`,
+      vault_uri: azure.vaultUri,
       cache_ms: 0,
       timeout_ms: 2_000,
     }
-    // what the webhook of workload identity puts into a pod, and the way to servers that stand for Azure
-    const env = {
-      AZURE_TENANT_ID: azure.tenant,
-      AZURE_CLIENT_ID: '22222222-2222-4333-8444-555555555555',
-      AZURE_FEDERATED_TOKEN_FILE: await organisation.write('azure-identity-token', assertion),
-      HTTPS_PROXY: network.url,
-      NODE_EXTRA_CA_CERTS: await organisation.write('azure-ca.pem', server.front.ca.pem),
-    }
-    const { asking } = await startKbs2(stage, organisation, { plugins: [plugin] }, { path, secret, env })
+    const options = { path, secret, env: azure.env }
+    const { asking } = await startKbs2(stage, organisation, { plugins: [plugin] }, options)
     const row: OpenBackEnd = {
       ...asking,
-      confidential: [assertion, Buffer.from(secret).toString('base64url')],
+      confidential: [azure.assertion, Buffer.from(secret).toString('base64url')],
       async begin(fault) {
-        if (fault !== 'expired credential') return server.begin(fault)
-        azure.assertion = 'the next one'
-        azure.tokens.clear()
+        if (fault !== 'expired credential') return azure.front.begin(fault)
+        azure.keyVault.assertion = 'the next one'
+        azure.keyVault.tokens.clear()
         // until the token that KBS2 has ends
         await delay(2_100)
         return async () => {
-          azure.assertion = assertion
+          azure.keyVault.assertion = azure.assertion
         }
       },
-      strayed: server.strayed,
+      strayed: azure.front.strayed,
       async close() {
         await organisation.close()
-        await network.close()
-        await entra.close()
-        await server.close()
-        await azure.stop()
+        await azure.close()
       },
     }
     return row
