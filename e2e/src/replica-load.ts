@@ -5,6 +5,7 @@ import {
   parseJson,
   parseJweResponse,
   type TeePrivateKey,
+  teeKeyThumbprint,
 } from '@passport-kbs/protocol'
 import { attestationBody } from './handshake.ts'
 import type { Asking, Heard, Journal } from './journal.ts'
@@ -119,7 +120,9 @@ function endOf(heard: Heard | undefined): WriteEnd {
 export interface Attempt {
   readonly session: Session
   /** Attestations for its nonce, each with another TEE key. */
-  readonly bodies: readonly string[]
+  readonly bodies: string[]
+  /** RFC 7638 thumbprints of these keys. */
+  readonly teeKeys: Set<string>
   /** All tokens that anybody was given for it. */
   readonly tokens: Set<string>
 }
@@ -137,16 +140,21 @@ export function adversaryActor(
   return async (_turn, random) => {
     const session = await requests.auth(urls[Math.floor(random() * urls.length)] ?? '', attester)
     if (session === undefined) return
-    const bodies = [
-      await attestationBody(attester, session.nonce),
-      await attestationBody(attester, session.nonce),
-    ]
-    const attempt: Attempt = { session, bodies, tokens: new Set() }
+    const attempt: Attempt = { session, bodies: [], teeKeys: new Set(), tokens: new Set() }
     attempts.push(attempt)
-    const rounds = urls.flatMap((url) => bodies.map((body) => ({ url, body, order: random() })))
+    await addAttestation(attempt, attester)
+    await addAttestation(attempt, attester)
+    const rounds = urls.flatMap((url) => attempt.bodies.map((body) => ({ url, body, order: random() })))
     rounds.sort((a, b) => a.order - b.order)
     await Promise.all(rounds.map(({ url, body }) => replay(requests, attempt, url, body)))
   }
+}
+
+/** Makes an attestation with a new TEE key. */
+export async function addAttestation(attempt: Attempt, attester: Attester): Promise<void> {
+  const teeKey = generateTeeKeyPair()
+  attempt.teeKeys.add(teeKeyThumbprint(teeKey.publicKey))
+  attempt.bodies.push(await attestationBody(attester, attempt.session.nonce, teeKey))
 }
 
 /** Sends an attestation, perhaps not for the first time. */

@@ -7,6 +7,7 @@ import { Ledger } from './ledger.ts'
 import { type Actor, type Load, startLoad } from './load.ts'
 import {
   type Attempt,
+  addAttestation,
   administratorActor,
   adversaryActor,
   guestActor,
@@ -112,27 +113,35 @@ export class ReplicaTrial {
    */
   async acceptedTwice(): Promise<readonly string[]> {
     const urls = this.#installation.attestation.replicas.map(({ url }) => url)
+    for (const attempt of this.attempts) await addAttestation(attempt, attester)
     await Promise.all(
       urls.map(async (url) => {
-        for (const attempt of this.attempts) {
-          const late = await attestationBody(attester, attempt.session.nonce)
-          for (const body of [...attempt.bodies, late]) await replay(this.#probes, attempt, url, body)
-        }
+        for (const attempt of this.attempts)
+          for (const body of attempt.bodies) await replay(this.#probes, attempt, url, body)
       }),
     )
     return this.attempts.flatMap(({ session, tokens }) => (tokens.size > 1 ? [session.nonce] : []))
   }
 
-  /** Of the passports that anybody was given, and of those that the audit trails tell of. */
-  mints(): { readonly unrecorded: readonly unknown[]; readonly twice: readonly unknown[] } {
-    const recorded = trailOf(this.#installation.attestation.replicas)
-      .filter(({ event, decision }) => event === 'attestation' && decision === 'allowed')
-      .map(({ jti }) => jti)
-    const known = new Set(recorded)
+  /**
+   * Compares the passports that the adversary was given with the audit trails.
+   * @returns passports that are in none, passports that are there twice, and nonces for which there is more than one,
+   *   though all but one were perhaps not given to anybody
+   */
+  mints(): Record<'unrecorded' | 'twice' | 'forOneNonce', readonly unknown[]> {
+    const minted = trailOf(this.#installation.attestation.replicas).filter(
+      ({ event, decision }) => event === 'attestation' && decision === 'allowed',
+    )
+    const ids = minted.map(({ jti }) => jti)
     const given = this.attempts.flatMap(({ tokens }) => [...tokens].map((token) => claimsOf(token).jti))
+    const mintedFor = ({ teeKeys }: Attempt) =>
+      minted.filter(({ teeKeyThumbprint }) => teeKeys.has(String(teeKeyThumbprint))).length
     return {
-      unrecorded: given.filter((jti) => !known.has(jti)),
-      twice: recorded.filter((jti, index) => recorded.indexOf(jti) !== index),
+      unrecorded: given.filter((jti) => !ids.includes(jti)),
+      twice: ids.filter((jti, index) => ids.indexOf(jti) !== index),
+      forOneNonce: this.attempts.flatMap((attempt) =>
+        mintedFor(attempt) > 1 ? [attempt.session.nonce] : [],
+      ),
     }
   }
 
