@@ -87,6 +87,14 @@ describe.skipIf(!containersAvailable())('the compose files, brought up', { timeo
       expect(await site.read(`docker/secrets/${where}/tls.key`)).toBe(before)
     })
 
+    it('every program says that it listens, in the production profile, and warns of nothing', async () => {
+      for (const { site } of sites()) {
+        const log = site.program().log()
+        expect(log).toContainEqual(expect.objectContaining({ msg: 'listening', profile: 'production' }))
+        expect(log.filter(({ level }) => level !== 'info')).toEqual([])
+      }
+    })
+
     it('every program runs as the operator, without capabilities, and can write to what is named and nowhere else', async () => {
       for (const { site } of sites()) {
         const redis = site.project.container('redis')
