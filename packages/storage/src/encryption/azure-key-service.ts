@@ -40,7 +40,11 @@ export async function openAzureKeyService(
     }
     return key
   }
-  const operations = (key: KeyVaultKey) => new CryptographyClient(key, credential, clientOptions(seams))
+  // the library goes where the key's id leads: to our vault, whatever an answer says
+  const idOf = ({ properties }: KeyVaultKey) =>
+    new URL(`/keys/${config.keyName}/${properties.version ?? ''}`, config.vaultUri).href
+  const operations = (key: KeyVaultKey) =>
+    new CryptographyClient({ ...key, id: idOf(key) }, credential, clientOptions(seams))
   return {
     kind: 'azure_key_vault',
     key: config.keyName,

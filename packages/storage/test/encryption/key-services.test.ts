@@ -94,6 +94,16 @@ describe('a key in Azure Key Vault', () => {
     }
   })
 
+  it('is used where it is configured, not where its id in an answer leads', async () => {
+    const other = await startFakeKeyVault()
+    const service = await open()
+    vault.keyBase = other.url
+    const wrapping = await service.wrap(bytes, binding)
+    expect(Buffer.from(await service.unwrap(wrapping, binding))).toEqual(bytes)
+    expect(other.requests).toEqual([])
+    await other.stop()
+  })
+
   it('may be symmetric, in a Managed HSM', async () => {
     rotateKey(vault.keys, 'hsm', 'oct-HSM')
     const service = await open({ keyName: 'hsm' })

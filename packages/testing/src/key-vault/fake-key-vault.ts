@@ -26,6 +26,8 @@ export interface FakeKeyVault {
   /** Versions by name, oldest first. */
   readonly secrets: Map<string, Version[]>
   readonly keys: FakeKeys
+  /** What ids of keys begin with. Default: `url`. */
+  keyBase: string | undefined
   /** Operations on keys that the caller has no role for: `get`, `wrapkey`, `unwrapkey`, `sign`. */
   readonly denied: Set<string>
   /** `GET /secrets/...` that carried a token, in order; those for keys as well. */
@@ -56,6 +58,7 @@ export async function startFakeKeyVault(options: FakeKeyVaultOptions = {}): Prom
     tenant,
     secrets: new Map(),
     keys: new Map(),
+    keyBase: undefined,
     denied: new Set(),
     requests: [],
     tokens: new Set(),
@@ -77,7 +80,7 @@ export async function startFakeKeyVault(options: FakeKeyVaultOptions = {}): Prom
   Object.assign(vault, { url, stop })
   entra(app, vault, { authority: url, tokenSeconds: 3_600, ...options })
   keyVault(app, vault, options.authority ?? url)
-  mountKeys(app, () => vault.url, vault.keys, vault.denied)
+  mountKeys(app, () => vault.keyBase ?? vault.url, vault.keys, vault.denied)
   return vault
 }
 
