@@ -232,6 +232,25 @@ describe.skipIf(!systemdAvailable())(
       expect(readSecret()).toBe(secret())
     }, 60_000)
 
+    it('the keys of the store are replaced, and the secret is there', async () => {
+      const password = () => trustee2.sh('cat /etc/passport-kbs/kbs-resource/redis.password')
+      const [key, formerPassword] = [
+        trustee2.sh('cat /etc/passport-kbs/kbs-resource/storage.key'),
+        password(),
+      ]
+      for (const name of ['redis-password', 'storage-key'])
+        for (const script of scriptsFor('trustee2', name)) run(trustee2, script)
+      expect(trustee2.sh('cat /etc/passport-kbs/kbs-resource/storage.key')).not.toBe(key)
+      expect(password()).not.toBe(formerPassword)
+      const { stdout } = trustee2.attempt(
+        'redis-cli --tls --cacert /etc/redis/passport-kbs/ca.pem --user kbs --no-auth-warning -a "$(cat)" ping',
+        formerPassword.trim(),
+      )
+      expect(stdout).toContain('NOAUTH')
+      ready(trustee2, 'kbs-resource')
+      expect(readSecret()).toBe(secret())
+    }, 60_000)
+
     it('a crash is followed by a new start', async () => {
       trustee2.sh(`kill -9 ${mainPid(trustee2, 'kbs-resource')}`)
       await expect
