@@ -10,7 +10,7 @@ import { startWebBackEnd } from './web-back-end.ts'
 
 const path = 'default/key/one'
 
-/** `/readyz` does not ask Vault: a replica that could not answer would be no better elsewhere. */
+/** `/readyz` is `degraded`, and 200: a replica that cannot answer would be no better elsewhere. */
 const vaultExpectations: Expectations = {
   down: { log: /Vault cannot be reached: ECONNREFUSED/, ready: 200 },
   slow: { log: /Vault has not answered within 1000 ms/, ready: 200 },
@@ -126,7 +126,7 @@ async function openVault(
   }
 }
 
-/** As with Vault, `/readyz` does not ask: each question would count against the quota. */
+/** As with Vault; and Key Vault is asked rarely, for each question counts against the quota. */
 const keyVaultExpectations: Expectations = {
   down: { log: /Key Vault cannot answer: (REQUEST_SEND_ERROR|ECONN\w+)/, ready: 200 },
   slow: { log: /Key Vault has not answered in time/, ready: 200 },

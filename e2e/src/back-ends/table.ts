@@ -26,7 +26,7 @@ credential is in a log.
 - **503**: \`ServiceUnavailable\` with \`Retry-After\`. Guests may ask again.
 - **401** and a code: \`AttestationError\`. Evidence cannot be verified without what vouches for it; guests attest again.
 - **write 503**: guests read on; an administrator's write is 503.
-- **not ready**: \`/readyz\` is 503 meanwhile. Elsewhere it is 200, for no other replica would do better.
+- **not ready**: \`/readyz\` is 503 meanwhile. Elsewhere it is 200, for no other replica would do better; where a place of secrets is down its status is \`degraded\`.
 - **–**: cannot be; see below.
 
 ## Who verifies evidence, or vouches for it
