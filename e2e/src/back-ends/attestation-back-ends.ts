@@ -304,8 +304,8 @@ const collateralService: BackEnd<undefined> = {
     quota:
       'pauses a minute, so it has no place here: packages/tee-evidence/test/intel/collateral-cache.test.ts',
     'quota with Retry-After': noCollateral(/answers with status 429/),
-    'no format': badCollateral(/TCB info/i),
-    'wrong shape': badCollateral(/TCB info/i),
+    'no format': badCollateral(/tcb-info: not JSON/),
+    'wrong shape': badCollateral(/tcb-info: members other than/),
     'huge answer': noCollateral(/sends more than \d+ bytes/),
     'truncated answer': noCollateral(/(terminated|UND_ERR_SOCKET)/),
     'web page': noCollateral(/answers without TCB-Info-Issuer-Chain/),

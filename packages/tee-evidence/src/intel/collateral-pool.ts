@@ -68,7 +68,7 @@ export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: Po
           return { document, window, upstream: upstream.name }
         } catch (error) {
           reasons.push(error instanceof Error ? error.message : String(error))
-          if (error instanceof CheckFailure) refused ??= error
+          if (error instanceof CheckFailure) refused ??= naming(`${upstream.name}, ${key.kind}`, error)
           failed(record, error, now())
         }
       }
@@ -84,6 +84,11 @@ export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: Po
     },
     health: (): UpstreamHealth[] => Array.from(records, ([name, record]) => healthOf(name, record, now())),
   }
+}
+
+/** What is wrong, and where it came from. */
+function naming(place: string, cause: CheckFailure): CheckFailure {
+  return new CheckFailure(cause.code, `${place}: ${cause.message}`, { cause })
 }
 
 function newRecord(): UpstreamRecord {
