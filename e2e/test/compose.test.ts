@@ -285,7 +285,7 @@ describe.each(deployments)('docker/compose.%s.yaml', (name, program) => {
         .map((path) => relative(join(place, 'secrets', name), path))
         .sort()
       const tokenCa = program === 'kbs-resource' ? [] : ['offline/token-ca.key', 'token-ca.pem']
-      const admin = program === 'attestation-service' ? [] : ['offline/admin.key']
+      const admin = program === 'attestation-service' ? ['client.token'] : ['offline/admin.key']
       expect(rest).toEqual([...admin, 'offline/ca.key', ...tokenCa])
     })
 

@@ -353,14 +353,18 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
       expect(await read()).toBe(secret)
     }, 60_000)
 
-    it("the administrator's: tokens of the old key end, those of the new one count", async () => {
+    it("the administrator's: both keys count until the old one is forgotten", async () => {
       const setPolicy = () => follow('set-resource-policy')
-      await setPolicy()
+      const formerToken = file('trustee2/admin-token')
       await renew(trustee2, '--renew', 'admin')
       await trustee2.restartProgram()
-      await expect(setPolicy()).rejects.toThrow()
-      await follow('secrets/trustee2/offline/admin.key')
       await setPolicy()
+      await follow('secrets/trustee2/offline/admin.key')
+      await renew(trustee2, '--forget', 'admin')
+      await trustee2.restartProgram()
+      await setPolicy()
+      writeFileSync(join(place, 'docker/secrets/trustee2/admin-token'), formerToken)
+      await expect(setPolicy()).rejects.toThrow()
     }, 30_000)
   })
 })
@@ -420,6 +424,7 @@ describe.skipIf(!redisAvailable())('the attestation service of docs/deploy-compo
 
   it('takes a new token of its client', async () => {
     expect(await service.init('--renew', 'client')).toMatchObject({ code: 0 })
+    expect(await service.init('--forget', 'client')).toMatchObject({ code: 0 })
     await service.restartProgram()
     await kbs1.stop()
     kbs1 = await trustee1.start('kbs-attest', {

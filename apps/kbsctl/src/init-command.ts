@@ -23,7 +23,9 @@ export function addInitCommand(program: Command, terminal: Terminal): void {
       new Option('--forget <item>', 'take out what --renew has kept of the former one').choices([
         'ca',
         'token-ca',
+        'admin',
         'redis',
+        'client',
       ]),
     )
     .action(async (options: InitOptions) => {

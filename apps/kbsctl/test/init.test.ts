@@ -83,7 +83,7 @@ describe('init', () => {
     ['kbs-attest', [...everywhere, ...admin, ...token]],
     ['kbs-resource', [...everywhere, ...admin, ...storage]],
     ['kbs', [...everywhere, ...admin, ...token, ...storage]],
-    ['attestation-service', [...everywhere, ...token, 'client.token']],
+    ['attestation-service', [...everywhere, ...token, 'client-accepted.tokens', 'client.token']],
   ])('for %s', (program, expected) => {
     it('makes exactly what it needs, prints the names, and no secret', async () => {
       const { stdout, stderr } = await make(program, program)
@@ -382,8 +382,32 @@ describe('init --renew', () => {
     expect(`${await now('redis.acl')}${old('redis.acl')}`).not.toContain(current)
   })
 
-  it('admin: a new pair', async () => {
+  it('admin: a new pair; the server goes on accepting the former key until it is forgotten', async () => {
     expect(await renew('admin')).toEqual(['admin.pub.pem', 'offline/admin.key'])
+    const current = createPublicKey(await now('offline/admin.key')).export({ format: 'pem', type: 'spki' })
+    expect(await now('admin.pub.pem')).toBe(current + old('admin.pub.pem'))
+    expect(await init('kbs', 'renewed', '--forget', 'admin')).toMatchObject({ status: 0 })
+    expect(await now('admin.pub.pem')).toBe(current)
+    await renew('admin')
+    await renew('admin')
+    expect((await now('admin.pub.pem')).match(/BEGIN/g)).toHaveLength(2)
+  })
+
+  it('client: a new token; the service goes on accepting the former one until it is forgotten', async () => {
+    await make('attestation-service', 'client')
+    const renewed = async (...args: string[]) => {
+      expect(await init('attestation-service', 'client', ...args)).toMatchObject({ status: 0 })
+      return {
+        shown: await text('client/client.token'),
+        accepted: await text('client/client-accepted.tokens'),
+      }
+    }
+    const former = await text('client/client.token')
+    expect(await text('client/client-accepted.tokens')).toBe(former)
+    const { shown, accepted } = await renewed('--renew', 'client')
+    expect(shown).not.toBe(former)
+    expect(accepted).toBe(shown + former)
+    expect(await renewed('--forget', 'client')).toEqual({ shown, accepted: shown })
   })
 
   it('token: a new key whose chain leads to the CA that Trustee 2 has', async () => {

@@ -13,6 +13,7 @@ import {
   makePrivateDirectory,
 } from '../deployment/deployment-directory.ts'
 import {
+  acceptedTokensFile,
   adminFiles,
   clientFiles,
   type Item,
@@ -156,15 +157,15 @@ class Deployment {
           this.#validity,
         )
       case 'redis':
-        return redisFiles((await this.#directory.read('redis.password')).trimEnd())
+        return redisFiles(await this.#line('redis.password'))
       case 'admin':
-        return adminFiles()
+        return adminFiles(await this.#currentAdminKey())
       case 'token':
         return tokenFiles(program, await this.#authority('token-ca'), this.#validity)
       case 'storage':
         return await this.#renewedStorageKey()
       case 'client':
-        return clientFiles()
+        return clientFiles(await this.#line('client.token'))
       case 'trustee1-ca':
         if (trustee1Ca === undefined) throw new CommandFailed('--trustee1-ca FILE says what to put there')
         return await this.#receivedCa()
@@ -172,9 +173,16 @@ class Deployment {
   }
 
   async #withoutFormer(item: Item): Promise<DeploymentFile[]> {
-    if (item === 'redis') return [redisAclFile([(await this.#directory.read('redis.password')).trimEnd()])]
-    if (item === 'ca' || item === 'token-ca') {
-      return [{ name: `${item}.pem`, text: await this.#currentCa(item), secret: false }]
+    switch (item) {
+      case 'ca':
+      case 'token-ca':
+        return [{ name: `${item}.pem`, text: await this.#currentCa(item), secret: false }]
+      case 'admin':
+        return [{ name: 'admin.pub.pem', text: await this.#currentAdminKey(), secret: false }]
+      case 'redis':
+        return [redisAclFile([await this.#line('redis.password')])]
+      case 'client':
+        return [acceptedTokensFile([await this.#line('client.token')])]
     }
     throw new CommandFailed(`--renew ${item} keeps nothing that could be forgotten`)
   }
@@ -225,6 +233,18 @@ class Deployment {
     const file = `${name}.pem`
     const [current] = certificatesIn(await this.#directory.read(file), this.#directory.path(file))
     return current?.toString() ?? ''
+  }
+
+  /** The public key in force, without those before it. */
+  async #currentAdminKey(): Promise<string> {
+    const text = await this.#directory.read('admin.pub.pem')
+    const [current] = text.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----\n/) ?? []
+    if (current !== undefined) return current
+    throw new CommandFailed(`${this.#directory.path('admin.pub.pem')} has no public key in PEM form`)
+  }
+
+  async #line(file: string): Promise<string> {
+    return (await this.#directory.read(file)).trimEnd()
   }
 
   async #namesIn(file: string) {

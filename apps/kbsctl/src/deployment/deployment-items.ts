@@ -85,12 +85,13 @@ export function redisAclFile(passwords: readonly string[]): DeploymentFile {
   return { name: 'redis.acl', text: redisAcl(passwords), secret: true }
 }
 
-export function adminFiles(): DeploymentFile[] {
+/** @param former public key that still counts, PEM */
+export function adminFiles(former = ''): DeploymentFile[] {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   const publicPem = publicKey.export({ format: 'pem', type: 'spki' }).toString()
   return [
     { name: 'offline/admin.key', text: pemOf(privateKey), secret: true },
-    { name: 'admin.pub.pem', text: publicPem, secret: false },
+    { name: 'admin.pub.pem', text: publicPem + former, secret: false },
   ]
 }
 
@@ -113,9 +114,20 @@ export function storageFiles(previous = newStorageKey()): DeploymentFile[] {
   ]
 }
 
-/** Bearer token of a client of the attestation service. */
-export function clientFiles(): DeploymentFile[] {
-  return [{ name: 'client.token', text: `${randomBytes(32).toString('base64url')}\n`, secret: true }]
+/**
+ * Bearer token of the attestation service's client, and the file of those that the service accepts, one a line.
+ * @param former the token that still counts
+ */
+export function clientFiles(former?: string): DeploymentFile[] {
+  const token = randomBytes(32).toString('base64url')
+  return [
+    acceptedTokensFile(former === undefined ? [token] : [token, former]),
+    { name: 'client.token', text: `${token}\n`, secret: true },
+  ]
+}
+
+export function acceptedTokensFile(tokens: readonly string[]): DeploymentFile {
+  return { name: 'client-accepted.tokens', text: tokens.map((token) => `${token}\n`).join(''), secret: true }
 }
 
 /** 32 bytes in base64, as `[storage_backend.encryption]` wants them. */
