@@ -10,6 +10,8 @@ kubernetes=v0.0.4 cert_manager=v1.19.1 prometheus_operator=v0.85.0 secrets_store
 stamp="helm $helm, kustomize $kustomize, schemas $kubernetes $cert_manager $prometheus_operator $secrets_store"
 
 [ "$(cat "$folder/installed" 2>/dev/null)" = "$stamp" ] && exit
+# where Go's own archive puts it
+PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || {
   echo "install-tools.sh: Go is not there, and the tests of the Kubernetes manifests need what it builds: https://go.dev/dl" >&2
   exit 1
