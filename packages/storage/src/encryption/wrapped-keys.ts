@@ -47,8 +47,8 @@ export interface WrappedKeysOptions {
 }
 
 const longestRetryMs = 30_000
-/** Readers that meet unknown keys look into the store at most this often. */
-const lookAgainMs = 1_000
+/** How long a record that was refused is not taken to the service again, which would cost its quota. */
+const refusalMs = 1_000
 const maxAttempts = 20
 /** Writers look up the current key before each write, and finish it within this time. */
 export const SUPERSEDED_MS = 60_000
@@ -72,7 +72,7 @@ export class WrappedKeys implements StorageKeys {
   #known: Known | undefined
   #failure: Error = new StorageUnavailable('the storage keys are being unwrapped')
   #loading: Promise<Known> | undefined
-  #lookedAt = Number.NEGATIVE_INFINITY
+  #refused: { readonly bytes: Uint8Array; readonly at: number; readonly error: unknown } | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
@@ -107,8 +107,7 @@ export class WrappedKeys implements StorageKeys {
   }
 
   async lookAgain(): Promise<StorageKeyring> {
-    const known = this.known()
-    if (performance.now() - this.#lookedAt < lookAgainMs) return known
+    this.known()
     return (await this.#load()).keyring
   }
 
@@ -195,7 +194,6 @@ export class WrappedKeys implements StorageKeys {
   }
 
   async #read(): Promise<Known> {
-    this.#lookedAt = performance.now()
     const stored = await this.#store.get(KEY_RECORD)
     if (stored !== undefined) {
       return this.#known !== undefined && sameBytes(stored, this.#known.bytes)
@@ -269,6 +267,20 @@ export class WrappedKeys implements StorageKeys {
 
   /** Takes a record as the one in force, after unwrapping what is new in it. @throws KeyRefused */
   async #accept(bytes: Uint8Array): Promise<Known> {
+    const refused = this.#refused
+    const isRecent = refused !== undefined && performance.now() - refused.at < refusalMs
+    if (isRecent && sameBytes(bytes, refused.bytes)) throw refused.error
+    try {
+      this.#known = await this.#opened(bytes)
+      return this.#known
+    } catch (error) {
+      // at the start the attempts are far enough apart
+      if (this.#known !== undefined) this.#refused = { bytes, at: performance.now(), error }
+      throw error
+    }
+  }
+
+  async #opened(bytes: Uint8Array): Promise<Known> {
     const record = parseKeyRecord(bytes)
     if (record.revision < (this.#known?.record.revision ?? 0)) {
       throw new KeyRefused('the record of wrapped keys is an older one than before')
@@ -280,8 +292,7 @@ export class WrappedKeys implements StorageKeys {
     assertAuthentic(record, current)
     const others = [...this.#keys.values()].filter((key) => key !== current)
     const keyring = createStorageKeyring(current, [...others, ...(this.#options.previousKeys ?? [])])
-    this.#known = { record, bytes, keyring }
-    return this.#known
+    return { record, bytes, keyring }
   }
 
   async #unwrap(recorded: RecordedKey): Promise<StorageKey> {
