@@ -22,7 +22,7 @@ import { rootFiles } from '../virtual-tees.ts'
 import type { BackEnd, OpenBackEnd } from './back-end.ts'
 import { type Expectation, noDiskOfOurs, noNetwork } from './faults.ts'
 import { startGrpcBackEnd } from './grpc-back-end.ts'
-import { withoutPrivileges } from './privileges.ts'
+import { diskFaultsAvailable, withoutPrivileges } from './privileges.ts'
 import { startWebBackEnd } from './web-back-end.ts'
 
 const path = 'default/key/one'
@@ -232,6 +232,7 @@ const keyDistribution: BackEnd<undefined> = {
 const offlineStore: BackEnd<undefined> = {
   name: 'built-in; VCEKs from a folder',
   choice: 'OfflineStore',
+  available: diskFaultsAvailable,
   expectations: {
     ...noNetwork,
     down: noVek(/no source has the VCEK/),

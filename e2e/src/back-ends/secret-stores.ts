@@ -8,7 +8,7 @@ import { type ConfigTable, createOrganisation } from '../organisation.ts'
 import type { BackEnd, OpenBackEnd } from './back-end.ts'
 import { type Expectations, type Fault, type Mend, noDiskOfOurs, noNetwork } from './faults.ts'
 import { Front } from './front.ts'
-import { withoutPrivileges } from './privileges.ts'
+import { diskFaultsAvailable, withoutPrivileges } from './privileges.ts'
 import { type Kbs2, newSecret, type SecretStage, startKbs2 } from './secret-stage.ts'
 import { startStreamBackEnd } from './stream-back-end.ts'
 
@@ -194,6 +194,7 @@ const nobodyWrites = {
 const localFs: BackEnd<SecretStage> = {
   name: 'LocalFs, encrypted',
   choice: 'LocalFs',
+  available: diskFaultsAvailable,
   expectations: {
     down: { log: /cannot read a value: ENOENT/, ready: 503 },
     'huge answer': { log: /stored value is over \d+ bytes/, ready: 200 },
@@ -228,6 +229,7 @@ const localFs: BackEnd<SecretStage> = {
 const localJson: BackEnd<SecretStage> = {
   name: 'LocalJson',
   choice: 'LocalJson',
+  available: diskFaultsAvailable,
   expectations: {
     down: { log: /cannot read a namespace: ENOENT/, ready: 503 },
     'huge answer': { log: /stored value is over \d+ bytes/, ready: 200 },
@@ -290,6 +292,7 @@ const driverSwaps = 'the driver makes a new folder and swaps one link, so no hal
 const mount: BackEnd<SecretStage> = {
   name: 'directory that the Secrets Store CSI driver mounts',
   choice: 'mounts',
+  available: diskFaultsAvailable,
   expectations: {
     down: { log: /cannot read the directory of secrets: ENOENT/, ready: 200 },
     quota: 'the driver’s affair: it goes on showing what it has fetched',
