@@ -7,15 +7,14 @@ import {
   type StorageConfig,
   storageBackendSchema,
 } from '@passport-kbs/storage'
-import { rotateKey, startFakeKeyVault } from '@passport-kbs/testing/key-vault'
+import { rotateKey } from '@passport-kbs/testing/key-vault'
 import { postgresAvailable, startPostgres } from '@passport-kbs/testing/postgres'
 import { redisAvailable } from '@passport-kbs/testing/redis'
 import { rotateTransitKey, startFakeVault } from '@passport-kbs/testing/vault'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { startAzureNetwork } from '../src/back-ends/azure-network.ts'
-import { Front } from '../src/back-ends/front.ts'
+import { startAzure } from '../src/back-ends/azure.ts'
 import { newSecret, openSecretStage, type SecretStage, startKbs2 } from '../src/back-ends/secret-stage.ts'
-import { connect, forward, startWebBackEnd } from '../src/back-ends/web-back-end.ts'
+import { startWebBackEnd } from '../src/back-ends/web-back-end.ts'
 import { type ConfigTable, createOrganisation, type Organisation } from '../src/organisation.ts'
 import { runKbsctl } from '../src/program.ts'
 
@@ -62,44 +61,20 @@ async function openTransit({ write }: Organisation): Promise<KeySource> {
   }
 }
 
-const vaultHost = 'my-vault.vault.azure.net'
-const entraHost = 'login.microsoftonline.com'
-
-async function openKeyVault({ write }: Organisation): Promise<KeySource> {
-  const azure = await startFakeKeyVault({ authority: `https://${entraHost}` })
-  rotateKey(azure.keys, 'kbs')
-  const server = await startWebBackEnd(azure, { names: [vaultHost] })
-  const entra = await Front.start({ names: [entraHost], ca: server.front.ca })
-  connect(entra, forward(azure))
-  const network = await startAzureNetwork({
-    [`${vaultHost}:443`]: server.front.port,
-    [`${entraHost}:443`]: entra.port,
-  })
-  azure.assertion = `service-account-${randomBytes(24).toString('base64url')}`
-  const env = {
-    AZURE_TENANT_ID: azure.tenant,
-    AZURE_CLIENT_ID: '22222222-2222-4333-8444-555555555555',
-    AZURE_FEDERATED_TOKEN_FILE: await write('azure-identity-token', azure.assertion),
-    HTTPS_PROXY: network.url,
-    NODE_EXTRA_CA_CERTS: await write('azure-ca.pem', server.front.ca.pem),
-  }
+async function openKeyVault(organisation: Organisation): Promise<KeySource> {
+  const azure = await startAzure(organisation, { vault: 'my-vault' })
+  const { keys } = azure.keyVault
+  rotateKey(keys, 'kbs')
   return {
-    env,
-    encryption: {
-      azure_key_vault: { vault_uri: `https://${vaultHost}`, key_name: 'kbs', timeout_ms: 1_000 },
-    },
-    rotate: () => void rotateKey(azure.keys, 'kbs'),
+    env: azure.env,
+    encryption: { azure_key_vault: { vault_uri: azure.vaultUri, key_name: 'kbs', timeout_ms: 1_000 } },
+    rotate: () => void rotateKey(keys, 'kbs'),
     retireOld() {
-      for (const version of azure.keys.get('kbs')?.slice(0, -1) ?? []) version.enabled = false
+      for (const version of keys.get('kbs')?.slice(0, -1) ?? []) version.enabled = false
     },
-    goDown: () => server.front.goDown(),
-    comeBack: () => server.front.comeBack(),
-    async close() {
-      await network.close()
-      await entra.close()
-      await server.close()
-      await azure.stop()
-    },
+    goDown: () => azure.front.front.goDown(),
+    comeBack: () => azure.front.front.comeBack(),
+    close: azure.close,
   }
 }
 
