@@ -1,6 +1,15 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -111,7 +120,7 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
         .map((word) => word.replaceAll('"', ''))
       const outcome = await callKbsctl(words.slice(1), place)
       expect(outcome, command).toMatchObject({ code: 0 })
-      if (target !== undefined) writeFileSync(join(place, target), outcome.stdout)
+      if (target !== undefined) writeFileSync(join(place, target), outcome.stdout, { mode: 0o600 })
       outcomes.push(outcome)
     }
     expect(outcomes.length, text).toBeGreaterThan(0)
@@ -179,6 +188,15 @@ describe.skipIf(!redisAvailable())('docs/deploy-compose.md, followed without an 
     expect(keys).toMatchObject([{ x5c: [expect.any(String), expect.any(String)] }])
     for (const { program } of [trustee1, trustee2])
       expect(program.log().filter(({ level }) => Number(level) >= 50 || level === 'error')).toEqual([])
+  })
+
+  it('finds no secret that others may read', () => {
+    const [, command = ''] = /`(find docker\/secrets [^`]+)`/.exec(page) ?? []
+    const find = () => execFileSync('sh', ['-c', command], { cwd: place, encoding: 'utf8' })
+    expect(find()).toBe('')
+    chmodSync(join(place, 'docker/secrets/trustee1/token.key'), 0o644)
+    expect(find()).toBe('docker/secrets/trustee1/token.key\n')
+    chmodSync(join(place, 'docker/secrets/trustee1/token.key'), 0o600)
   })
 
   describe('Redis', () => {
