@@ -282,12 +282,12 @@ describe('what a refusal means', () => {
     await expect(service.evaluate([large], context())).rejects.toThrow(/larger than a message/)
   })
 
-  it('so is an answer above our limit', async () => {
+  it('an answer above our limit is no fault of the evidence', async () => {
     const { service } = await pair(
       { evaluate: async () => ({ attestation_token: 'x'.repeat(5_000) }) },
       { messageLimit: 1_000 },
     )
-    await expect(service.evaluate([item], context())).rejects.toThrow(AttestationRefused)
+    await expect(service.evaluate([item], context())).rejects.toThrow(AttestationUnavailable)
   })
 })
 
