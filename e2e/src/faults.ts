@@ -8,6 +8,8 @@ export type Tolerance = Readonly<Partial<Record<Outcome, readonly string[]>>>
 export interface Probe {
   readonly name: string
   works(): Promise<boolean>
+  /** What else can be said, where it does not. */
+  why?(): Promise<string>
 }
 
 export interface Fault {
@@ -80,10 +82,10 @@ function describe({ operation, outcome, startedAt, endedAt, detail }: Observatio
 
 const probeIntervalMs = 20
 
-async function untilWorks({ name, works }: Probe, fault: string, deadline: number): Promise<void> {
-  for (;;) {
-    if (await works().catch(() => false)) return
-    if (performance.now() > deadline) throw new Error(`after "${fault}", ${name} does not recover`)
+async function untilWorks({ name, works, why }: Probe, fault: string, deadline: number): Promise<void> {
+  while (!(await works().catch(() => false))) {
+    if (performance.now() > deadline)
+      throw new Error(`after "${fault}", ${name} does not recover: ${await why?.().catch(String)}`)
     await delay(probeIntervalMs)
   }
 }

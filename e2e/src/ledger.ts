@@ -44,9 +44,13 @@ export class Ledger {
     return [...this.#writes.values()].flat().filter(({ end }) => end === 'acknowledged').length
   }
 
-  /** Whether for each key only the last acknowledged value may be there. */
+  get keys(): readonly string[] {
+    return [...this.#writes.keys()]
+  }
+
+  /** Whether for each key that was written more than once only the last acknowledged value may be there. */
   isSettled(): boolean {
-    return [...this.#writes.keys()].every((key) => this.allowed(key).length === 1)
+    return [...this.#writes].every(([key, { length }]) => length === 1 || this.allowed(key).length === 1)
   }
 
   /** What may be there now. */

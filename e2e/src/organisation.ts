@@ -41,7 +41,8 @@ export interface Organisation extends AsyncDisposable {
   path(file: string): string
   /** Writes a file, replacing it in one step, readable for its owner only. Answers its path. */
   write(file: string, content: string | Uint8Array): Promise<string>
-  startRedis(): Promise<OrganisationRedis>
+  /** @param parentFolder see `RedisOptions` */
+  startRedis(parentFolder?: string): Promise<OrganisationRedis>
   /** Starts a program in the organisation's folder with this configuration; text is written as it is. */
   start(
     program: ProgramName,
@@ -78,8 +79,8 @@ export async function createOrganisation(name: string): Promise<Organisation> {
     admin: await createAdministrator(name, write),
     path,
     write,
-    async startRedis() {
-      const redis = await openRedis(name)
+    async startRedis(parentFolder) {
+      const redis = await openRedis(name, parentFolder)
       stores.push(redis.server)
       return redis
     },
@@ -138,14 +139,17 @@ const commands = [
   ...['exists', 'hset', 'hget', 'hmget', 'hdel', 'pexpire'],
 ]
 
-async function openRedis(name: string): Promise<OrganisationRedis> {
+async function openRedis(name: string, parentFolder: string | undefined): Promise<OrganisationRedis> {
   const password = `${name}-${crypto.randomUUID()}`
   const prefix = `${name}:`
   const rules = `~${prefix}* -@all ${commands.map((command) => `+${command}`).join(' ')}`
   // Redis 7.0 reads its append-only file with the rights of the default user, on or off: without any, it drops what
   // scripts have written in one step, which is every session.
   const directives = ['user default off ~* +@all', `user ${name} on >${password} ${rules}`]
-  const server = await startRedis({ directives })
+  const server = await startRedis({
+    directives,
+    ...(parentFolder === undefined ? {} : { parentFolder }),
+  })
   const url = `redis://${name}:${password}@127.0.0.1:${server.port}`
   const redis = { url, key_prefix: prefix, command_timeout_ms: 1_000 }
   return { server, password, config: { storage_type: 'Redis', backends: { redis } } }

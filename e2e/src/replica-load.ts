@@ -12,7 +12,7 @@ import type { Asking, Heard, Journal } from './journal.ts'
 import type { Ledger, WriteEnd } from './ledger.ts'
 import type { Actor } from './load.ts'
 import type { Administrator } from './organisation.ts'
-import type { Replicated } from './replicated.ts'
+import type { Entrance, Replicated } from './replicated.ts'
 
 /** A session after `/auth`, as a guest knows it. */
 export interface Session {
@@ -97,17 +97,27 @@ export function guestActor(
   }
 }
 
-/** An administrator that writes one thing again and again, and enters in the ledger what became of it. */
+/** What an administrator writes in one turn. */
+export interface AdministratorWrite {
+  /** In the ledger. */
+  readonly key: string
+  readonly value: string
+  /** Below `/kbs/v0/`. */
+  readonly path: string
+  readonly body: string
+}
+
+/** An administrator that writes one thing each turn, and enters in the ledger what became of it. */
 export function administratorActor(
+  requests: Requests,
+  { url, admin }: Entrance,
   ledger: Ledger,
-  key: string,
-  textOf: (turn: number, random: () => number) => string,
-  send: (value: string, asking: Asking) => Promise<Heard | undefined>,
+  next: (turn: number, random: () => number) => AdministratorWrite,
 ): Actor {
   return async (turn, random) => {
-    const asking = { fresh: random() < 0.3 }
-    const value = textOf(turn, random)
-    await ledger.write(key, value, async () => endOf(await send(value, asking)))
+    const { key, value, path, body } = next(turn, random)
+    const asking = { fresh: random() < 0.3, body }
+    await ledger.write(key, value, async () => endOf(await requests.administer(path, url, admin, asking)))
   }
 }
 

@@ -4,8 +4,10 @@ import { Faults, type Probe } from './faults.ts'
 import { attestationBody, claimsOf } from './handshake.ts'
 import { Journal } from './journal.ts'
 import { Ledger } from './ledger.ts'
-import { type Actor, type Load, startLoad } from './load.ts'
+import { type Actor, type Load, seededRandom, startLoad } from './load.ts'
+import type { Administrator } from './organisation.ts'
 import {
+  type AdministratorWrite,
   type Attempt,
   addAttestation,
   administratorActor,
@@ -24,7 +26,17 @@ const attester: Attester = sampleAttester()
 const written = 'default/test/written'
 /** Written once, for probes. */
 const standing = 'default/test/standing'
+/** The first words of the names of secrets that are written once each. */
+const kept = 'default/test/kept'
 const attestationPolicy = 'written_cpu'
+
+/** Keys of the ledger; all are paths below `/kbs/v0/` at which the value can be read. */
+const secretKey = `resource/${written}`
+const valueKey = 'reference-value/written'
+const policyKeys = {
+  resource: 'resource-policy/resource-policy',
+  attestation: `attestation-policy/${attestationPolicy}`,
+} as const
 
 /** A write that nobody has acknowledged has reached its store by then, or never will. */
 const settlingMs = 1_000
@@ -64,9 +76,14 @@ export class ReplicaTrial {
     const { attestation, resources } = this.#installation
     const ready = this.#replicas().map(readiness)
     const nothing = { tolerated: {}, happen: async () => {} }
-    await this.faults.happen({ name: 'all begin at once', ...nothing, probes: ready, recoveryLimit: 20_000 })
-    await this.#administer('resource-policy', { body: policyMessage({ policy: policyText(0) }) })
+    await this.faults.happen({ name: 'all have begun', ...nothing, probes: ready, recoveryLimit: 20_000 })
+    await this.#administer('resource-policy', { body: policyMessage(policyText(0)) })
     await this.#administer(`resource/${standing}`, { body: 'standing' })
+    const first = writeSecret(0, seededRandom(0))
+    await this.ledger.write(first.key, first.value, async () => {
+      await this.#administer(first.path, { body: first.body })
+      return 'acknowledged'
+    })
     const teeKey = generateTeeKeyPair()
     const session = await this.#probes.auth(attestation.url, attester)
     if (session === undefined) throw new Error('no session')
@@ -79,7 +96,7 @@ export class ReplicaTrial {
       seed: 5,
       maxTurns: 4_000,
       maxMs: 120_000,
-      pauseMs: 40,
+      pauseMs: 50,
     })
   }
 
@@ -145,28 +162,38 @@ export class ReplicaTrial {
     }
   }
 
-  /** Compares what every replica answers with what administrators were told. */
+  /** Compares what the replicas answer with what administrators were told. */
   async losses(): Promise<readonly string[]> {
     const { attestation, resources, services } = this.#installation
     const faults: (string | undefined)[] = []
-    const check = (where: string, key: string, found: string | undefined) => {
+    const check = (where: Replica, key: string, found: string | undefined) => {
       const fault = this.ledger.fault(key, found)
-      if (fault !== undefined) faults.push(`${where}: ${fault}`)
+      if (fault !== undefined) faults.push(`${where.name}: ${fault}`)
     }
-    for (const { name, url } of resources.replicas) {
-      check(name, written, await this.#read(url, written))
-      check(name, 'resource-policy', await this.#policy(url, 'resource-policy/resource-policy'))
+    const referenceValue = async ({ url }: Replica, key: string) =>
+      await this.#get(url, attestation.admin, key)
+    for (const replica of resources.replicas) {
+      check(replica, secretKey, await this.#read(replica.url, written))
+      check(replica, policyKeys.resource, await this.#policy(replica, policyKeys.resource))
     }
-    for (const { name, url } of attestation.replicas) {
-      const path = 'reference-value/replicas'
-      const value = await this.#probes.administer(path, url, attestation.admin, { method: 'GET' })
-      check(name, 'reference-value', value?.text)
+    for (const replica of attestation.replicas) {
+      check(replica, valueKey, await referenceValue(replica, valueKey))
       // a remote attestation service shows no policies through KBS1
       if (services.length === 0)
-        check(name, 'attestation-policy', await this.#policy(url, `attestation-policy/${attestationPolicy}`))
+        check(replica, policyKeys.attestation, await this.#policy(replica, policyKeys.attestation))
     }
-    for (const { name, url } of services)
-      check(name, 'attestation-policy', await textAt(`${url}/policy/${attestationPolicy}`))
+    for (const replica of services)
+      check(replica, policyKeys.attestation, await textAt(`${replica.url}/policy/${attestationPolicy}`))
+    for (const [index, key] of this.ledger.keys.entries()) {
+      if (key.startsWith(`resource/${kept}`)) {
+        const replica = resources.replicas[index % 2 === 0 ? 0 : 1]
+        check(replica, key, await this.#read(replica.url, key.slice('resource/'.length)))
+      }
+      if (key.startsWith(`${valueKey}-`)) {
+        const replica = attestation.replicas[index % 2 === 0 ? 0 : 1]
+        check(replica, key, await referenceValue(replica, key))
+      }
+    }
     for (const secret of this.secretsSeen) if (!isWhole(secret)) faults.push('a guest has read half a secret')
     return faults.filter((fault) => fault !== undefined)
   }
@@ -194,29 +221,14 @@ export class ReplicaTrial {
     const guest = guestActor(requests, this.#installation, attester, written, (secret) =>
       this.secretsSeen.add(secret),
     )
-    const administrator = (key: string, textOf: (turn: number, random: () => number) => string) => ({
-      through: (path: string, { url, admin }: typeof attestation, bodyOf: (value: string) => string) =>
-        administratorActor(this.ledger, key, textOf, (value, asking) =>
-          requests.administer(path, url, admin, { body: bodyOf(value), ...asking }),
-        ),
-    })
-    const policy = (turn: number) => policyText(turn + 1)
     const urls = attestation.replicas.map(({ url }) => url)
     return [
       ...[guest, guest, guest],
       adversaryActor(requests, urls, attester, this.attempts),
-      administrator(written, secretText).through(`resource/${written}`, resources, (value) => value),
-      administrator('resource-policy', policy).through('resource-policy', resources, (value) =>
-        policyMessage({ policy: value }),
-      ),
-      administrator('attestation-policy', policy).through('attestation-policy', attestation, (value) =>
-        policyMessage({ policy: value, policy_id: attestationPolicy, type: 'rego' }),
-      ),
-      administrator('reference-value', (turn) => JSON.stringify([`version-${turn}`])).through(
-        'reference-value',
-        attestation,
-        referenceValueMessage,
-      ),
+      administratorActor(requests, resources, this.ledger, writeSecret),
+      administratorActor(requests, resources, this.ledger, writeResourcePolicy),
+      administratorActor(requests, attestation, this.ledger, writeAttestationPolicy),
+      administratorActor(requests, attestation, this.ledger, writeReferenceValue),
     ]
   }
 
@@ -240,34 +252,68 @@ export class ReplicaTrial {
     if (heard?.status !== 200) throw new Error(`${path}: ${heard?.text}`)
   }
 
-  async #policy(url: string, path: string): Promise<string | undefined> {
-    const { admin } = this.#installation.resources
+  /** Undefined where there is nothing. */
+  async #get(url: string, admin: Administrator, path: string): Promise<string | undefined> {
     const heard = await this.#probes.administer(path, url, admin, { method: 'GET' })
-    if (heard?.status !== 200) return heard?.text
-    const { policy } = JSON.parse(heard.text) as { readonly policy: string }
+    return heard?.status === 404 ? undefined : heard?.text
+  }
+
+  async #policy({ url }: Replica, path: string): Promise<string | undefined> {
+    const text = await this.#get(url, this.#installation.resources.admin, path)
+    if (text === undefined) return undefined
+    const { policy = '' } = JSON.parse(text) as { readonly policy?: string }
     return Buffer.from(policy, 'base64url').toString()
   }
 }
 
 function readiness({ name, url }: Replica): Probe {
-  return { name: `readiness of ${name}`, works: async () => (await fetch(`${url}/readyz`)).status === 200 }
+  const ask = () => fetch(`${url}/readyz`)
+  return {
+    name: `readiness of ${name}`,
+    works: async () => (await ask()).status === 200,
+    why: async () => await (await ask()).text(),
+  }
 }
 
 async function textAt(url: string): Promise<string> {
   return await (await fetch(url)).text()
 }
 
+/** Every other write makes something new that nobody writes again, so that it cannot hide that it was lost. */
+const isKept = (turn: number) => turn % 2 === 1
+
+function writeSecret(turn: number, random: () => number): AdministratorWrite {
+  const path = isKept(turn) ? `resource/${kept}-${turn}` : secretKey
+  const value = secretText(turn, random)
+  return { key: path, value, path, body: value }
+}
+
+function writeReferenceValue(turn: number): AdministratorWrite {
+  const key = isKept(turn) ? `${valueKey}-${turn}` : valueKey
+  const value = JSON.stringify([`version-${turn}`])
+  const name = key.slice('reference-value/'.length)
+  const payload = Buffer.from(`{"${name}":${value}}`).toString('base64')
+  const body = JSON.stringify({ version: '0.1.0', type: 'sample', payload })
+  return { key, value, path: 'reference-value', body }
+}
+
+function writeResourcePolicy(turn: number): AdministratorWrite {
+  const value = policyText(turn + 1)
+  return { key: policyKeys.resource, value, path: 'resource-policy', body: policyMessage(value) }
+}
+
+function writeAttestationPolicy(turn: number): AdministratorWrite {
+  const value = policyText(turn + 1)
+  const body = policyMessage(value, { policy_id: attestationPolicy, type: 'rego' })
+  return { key: policyKeys.attestation, value, path: 'attestation-policy', body }
+}
+
 function policyText(version: number): string {
   return `package policy\n\n# version ${version}\ndefault allow := true\n`
 }
 
-function policyMessage(members: { readonly policy: string; readonly [name: string]: string }): string {
-  return JSON.stringify({ ...members, policy: Buffer.from(members.policy).toString('base64url') })
-}
-
-function referenceValueMessage(value: string): string {
-  const payload = Buffer.from(`{"replicas":${value}}`).toString('base64')
-  return JSON.stringify({ version: '0.1.0', type: 'sample', payload })
+function policyMessage(text: string, others: Readonly<Record<string, string>> = {}): string {
+  return JSON.stringify({ ...others, policy: Buffer.from(text).toString('base64url') })
 }
 
 const filling = 'x'.repeat(2_000)

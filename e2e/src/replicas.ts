@@ -78,6 +78,11 @@ function httpServer(address: string): ConfigTable {
   }
 }
 
+/** Starts them one after the other, for together they would take each other's time. */
+export async function startAll(replicas: readonly Replica[]): Promise<void> {
+  for (const replica of replicas) await replica.start()
+}
+
 /** Lines of all processes that these replicas have had. */
 export function trailOf(replicas: readonly Replica[]): readonly LogLine[] {
   return replicas.flatMap(({ programs }) => programs.flatMap((program) => program.log()))

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { type PostgresServer, startPostgres } from '@passport-kbs/testing/postgres'
 import type { RedisServer } from '@passport-kbs/testing/redis'
 import { type Balancer, startBalancer } from './balancer.ts'
@@ -10,7 +11,7 @@ import {
   type Organisation,
   type OrganisationRedis,
 } from './organisation.ts'
-import { type Pair, preparePair, type Replica } from './replicas.ts'
+import { type Pair, preparePair, type Replica, startAll } from './replicas.ts'
 import { audience, issuer } from './trustees.ts'
 
 /** An installation with two replicas of each program, every pair behind a plain TCP balancer. */
@@ -44,6 +45,12 @@ export interface ReplicatedPassportMode extends Replicated {
   readonly link: Link
 }
 
+/**
+ * Where files are in memory: here processes end, not the machine, and somebody else may keep its disk busy for seconds,
+ * for which an append-only file that is synchronised with each write would wait.
+ */
+const memoryFolder = existsSync('/dev/shm') ? '/dev/shm' : undefined
+
 /** For the stores: short, so that one that is silent does not cost the test much time, and longer than a busy disk takes. */
 export const commandTimeoutMs = 2_500
 /** For a call of the attestation service. */
@@ -57,7 +64,7 @@ export async function startReplicatedPassportMode(): Promise<ReplicatedPassportM
   await using open = new AsyncDisposableStack()
   const trustee1 = open.use(await createOrganisation('trustee-1'))
   const trustee2 = open.use(await createOrganisation('trustee-2'))
-  const redis = await trustee1.startRedis()
+  const redis = await trustee1.startRedis(memoryFolder)
   const postgres1 = open.adopt(await startPostgres(), (server) => server.stop())
   const postgres2 = open.adopt(await startPostgres(), (server) => server.stop())
   const balancer = async (addresses: readonly string[]) =>
@@ -70,8 +77,8 @@ export async function startReplicatedPassportMode(): Promise<ReplicatedPassportM
   const link = open.adopt(await startLink(toKbs1.address), (line) => line.close())
   const kbs2 = await prepareKbs2(trustee2, postgres2, link)
   const toKbs2 = await balancer(kbs2.map(({ addresses }) => addresses[0]))
-  // all at once, as after a power cut: nobody may count on somebody else being there
-  await Promise.all([...kbs2, ...kbs1, ...services].map((replica) => replica.start()))
+  // the wrong way round, as may happen after a power cut: nobody may count on somebody else being there
+  await startAll([...kbs2, ...kbs1, ...services])
   const balancers = [http, grpc, toKbs1, toKbs2]
   const opened = open.move()
   return {
@@ -145,7 +152,7 @@ async function prepareKbs2(trustee2: Organisation, postgres: PostgresServer, lin
 export async function startReplicatedBackgroundCheck(): Promise<Replicated> {
   await using open = new AsyncDisposableStack()
   const organisation = open.use(await createOrganisation('background-check'))
-  const redis = await organisation.startRedis()
+  const redis = await organisation.startRedis(memoryFolder)
   const postgres = open.adopt(await startPostgres(), (server) => server.stop())
   const signer = await writeSigner(organisation)
   const store = await databaseOf(postgres)
@@ -164,7 +171,7 @@ export async function startReplicatedBackgroundCheck(): Promise<Replicated> {
   })
   const addresses = replicas.map((replica) => replica.addresses[0])
   const balancer = open.adopt(await startBalancer(addresses), (each) => each.stop())
-  await Promise.all(replicas.map((replica) => replica.start()))
+  await startAll(replicas)
   const opened = open.move()
   const entrance = { url: balancer.url, replicas, admin: organisation.admin, postgres }
   return {

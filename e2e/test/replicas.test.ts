@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Tolerance } from '../src/faults.ts'
 import type { Program } from '../src/program.ts'
 import { operations, ReplicaTrial } from '../src/replica-trial.ts'
-import type { Replica } from '../src/replicas.ts'
+import { type Replica, startAll } from '../src/replicas.ts'
 import {
   commandTimeoutMs,
   evaluationTimeoutMs,
@@ -74,7 +74,7 @@ function replicasUnderLoad<Installation extends Replicated>(
       await Promise.all(nth(0).map(({ program }) => program.kill()))
       for (const operation of ['attest', 'read', 'resource', 'reference-value'])
         await trial.journal.next((seen) => seen.operation === operation && seen.outcome === 'done')
-      await Promise.all(nth(0).map((replica) => replica.start()))
+      await startAll(nth(0))
     })
   }, 40_000)
 
@@ -82,7 +82,7 @@ function replicasUnderLoad<Installation extends Replicated>(
     await recover('one replica of each program is told to stop', cutAnywhere, async () => {
       drained.push(...nth(1).map(({ program }) => program))
       expect(await Promise.all(nth(1).map(({ program }) => program.stop()))).toEqual(nth(1).map(() => 0))
-      await Promise.all(nth(1).map((replica) => replica.start()))
+      await startAll(nth(1))
     })
   }, 40_000)
 
@@ -106,7 +106,6 @@ function replicasUnderLoad<Installation extends Replicated>(
   it('Redis is silent: requests wait no longer than they must', async () => {
     await recover('Redis is silent', { unavailable: attestationOrRead() }, async () => {
       installation.redis.pause()
-      await unavailable(['auth'])
       await unavailable(['auth'])
       installation.redis.resume()
     })

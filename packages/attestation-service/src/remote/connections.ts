@@ -7,7 +7,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js'
-import { serviceNames } from './proto.ts'
+import { healthServiceDefinition, serviceNames } from './proto.ts'
 
 /** By what a server is checked, and what is shown to it. */
 export interface RemoteTrust {
@@ -119,7 +119,8 @@ export function openConnections(
       try {
         return await unaryCall(connection.client, method, request, { metadata, deadline })
       } catch (error) {
-        if (Reflect.get(Object(error), 'code') === status.DEADLINE_EXCEEDED) retire(connection)
+        // a health check has little time: a machine that is busy for so long is not silent
+        if (isLate(error) && method.path !== healthCheck) retire(connection)
         throw error
       } finally {
         connection.calls--
@@ -139,6 +140,12 @@ interface Connection {
   calls: number
   /** To be closed with its last call. */
   retired: boolean
+}
+
+const healthCheck = healthServiceDefinition.Check?.path
+
+function isLate(error: unknown): boolean {
+  return Reflect.get(Object(error), 'code') === status.DEADLINE_EXCEEDED
 }
 
 function unaryCall<Request, Response>(

@@ -12,6 +12,8 @@ export interface RedisOptions {
   readonly tls?: { readonly certificate: string; readonly privateKey: string; readonly ca: string }
   /** Further lines of `redis.conf`. */
   readonly directives?: readonly string[]
+  /** Where the folder with its data is made. Default: where temporary files are. */
+  readonly parentFolder?: string
 }
 
 /** A real Redis server on 127.0.0.1, its data in a folder of its own. `restart` keeps port and data. */
@@ -44,7 +46,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 
 async function startOnFreePort(options: RedisOptions): Promise<RedisServer> {
   const port = await freePort()
-  const folder = await mkdtemp(join(tmpdir(), 'kbs-redis-'))
+  const folder = await mkdtemp(join(options.parentFolder ?? tmpdir(), 'kbs-redis-'))
   const file = async (name: string, text: string) => {
     const path = join(folder, name)
     await writeFile(path, text, { mode: 0o600 })
