@@ -197,6 +197,8 @@ async function drain(server: Server, lingerMs: number): Promise<void> {
   await new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
   clearTimeout(lingering)
   clearInterval(sweep)
+  // ends what an HTTP server does at intervals
+  server.close()
 }
 
 const maxTurns = 500
