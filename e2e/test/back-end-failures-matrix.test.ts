@@ -34,17 +34,19 @@ describe('the table of back ends and faults', () => {
       'type',
       ...['attestation_service', 'verifier_config', 'snp_verifier', 'vcek_sources', 0],
     )
-    // the built-in one asks others: each source of VCEKs, and the one of collateral
-    const expected = [...types.filter((type) => type !== 'coco_as_builtin'), ...sources, 'collateral_service']
+    // the built-in one asks others: each source of VCEKs, of collateral, and of Hygon's certificates
+    const verifiers = ['attestation_service', 'verifier_config']
+    const services = [
+      ['dcap_verifier', 'collateral_service'],
+      ['csv_verifier', 'base_url'],
+    ]
+    for (const path of services) expect(schemaAt(configSchema, [...verifiers, ...path])).toBeDefined()
+    const expected = [
+      ...types.filter((type) => type !== 'coco_as_builtin'),
+      ...sources,
+      ...services.map(([, key = '']) => key),
+    ]
     expect(chosen(attestationBackEnds)).toEqual(expected.sort())
-    expect(
-      schemaAt(configSchema, [
-        'attestation_service',
-        'verifier_config',
-        'dcap_verifier',
-        'collateral_service',
-      ]),
-    ).toBeDefined()
   })
 
   it('has a row for each place of secrets that the configuration knows', () => {

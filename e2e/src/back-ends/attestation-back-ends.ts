@@ -1,16 +1,21 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { dirname, join } from 'node:path'
 import { type Attester, createGuest, type Fetch, sampleAttester } from '@passport-kbs/guest-client'
 import { presets } from '@passport-kbs/policy'
 import type { JsonValue } from '@passport-kbs/protocol'
 import {
+  createVirtualHygonChip,
+  createVirtualHygonRoot,
   createVirtualIntel,
   createVirtualSnpMachine,
   pem,
   startFakeKds,
   startVirtualPcs,
   tdEvidence,
+  type VirtualHygonChip,
   type VirtualSnpMachine,
 } from '@passport-kbs/testing'
 import { startFakeIntelTrustAuthority } from '@passport-kbs/testing/intel-trust-authority'
@@ -356,6 +361,78 @@ const collateralService: BackEnd<undefined> = {
   },
 }
 
+const noChain = unverifiable('CSV_CHAIN_UNAVAILABLE')
+
+const hygonService: BackEnd<undefined> = {
+  name: 'built-in; HSK and CEK from Hygon’s service',
+  choice: 'base_url',
+  expectations: {
+    down: noChain(/ECONNREFUSED/),
+    slow: noChain(/no answer within 1500 ms/),
+    trickling: noChain(/no answer within 1500 ms/),
+    'unknown CA': noChain(/(UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE|certificate)/),
+    'wrong name': noChain(/altnames/),
+    'expired certificate': noChain(/certificate has expired/),
+    'expired credential': publicService,
+    quota: noChain(/status 429/),
+    'quota with Retry-After': noChain(/status 429/),
+    'no format': unverifiable('CSV_CERT_MALFORMED')(/./),
+    'wrong shape': unverifiable('CSV_CERT_MALFORMED')(/./),
+    'huge answer': noChain(/answer of more than \d+ bytes/),
+    'truncated answer': noChain(/(terminated|other side closed|UND_ERR_SOCKET)/),
+    'web page': unverifiable('CSV_CERT_MALFORMED')(/./),
+    redirect: noChain(/redirect/),
+    ...noDiskOfOurs,
+  },
+  async open() {
+    const organisation = await createOrganisation('trustee-1')
+    const root = createVirtualHygonRoot()
+    const chips: VirtualHygonChip[] = []
+    const service = createServer(({ url = '/' }, response) => {
+      const chipId = new URL(url, 'http://localhost').searchParams.get('snumber')
+      const chip = chips.find((known) => known.chipId === chipId)
+      response.writeHead(chip === undefined ? 404 : 200).end(chip?.hskCek)
+    }).listen(0, '127.0.0.1')
+    await once(service, 'listening')
+    const { port } = service.address() as { readonly port: number }
+    const server = await startWebBackEnd({ url: `http://127.0.0.1:${port}` })
+    const csvVerifier = {
+      trusted_root: await organisation.write('hrk.cert', root.certificate),
+      cert_dir: organisation.path('hsk_cek'),
+      base_url: server.url,
+      timeout_ms: 1_500,
+    }
+    const kbs = await startKbs(
+      organisation,
+      {
+        profile: 'development',
+        attestation_service: { type: 'coco_as_builtin', verifier_config: { csv_verifier: csvVerifier } },
+      },
+      { env: { NODE_EXTRA_CA_CERTS: await organisation.write('hygon-ca.pem', server.front.ca.pem) } },
+    )
+    return {
+      // a chip whose certificates are kept already would not show that the service is down
+      ...asking(kbs, () => {
+        const chip = createVirtualHygonChip({ root })
+        chips.push(chip)
+        return {
+          tee: 'csv',
+          evidence: async (reportData) => chip.evidence({ reportData, withChain: false }),
+        }
+      }),
+      confidential: [],
+      begin: server.begin,
+      strayed: server.strayed,
+      async close() {
+        await organisation.close()
+        await server.close()
+        service.closeAllConnections()
+        await new Promise((resolve) => service.close(resolve))
+      },
+    }
+  },
+}
+
 function tdx(evidence: (reportData: Uint8Array) => object): Attester {
   return { tee: 'tdx', evidence: async (reportData) => evidence(reportData) as JsonValue }
 }
@@ -444,4 +521,5 @@ export const attestationBackEnds: readonly BackEnd<undefined>[] = [
   keyDistribution,
   offlineStore,
   collateralService,
+  hygonService,
 ]

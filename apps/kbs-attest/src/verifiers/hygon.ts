@@ -18,7 +18,7 @@ export async function openHygonVerifier(
   logger: Logger,
 ): Promise<Verifier> {
   const service = hygonCertificateCache({
-    source: hygonKeyService({ fetch, url: csv.baseUrl }),
+    source: hygonKeyService({ fetch, url: csv.baseUrl, timeoutMs: csv.timeoutMs }),
     now: () => performance.now(),
     onDirectoryFailure: (err) => logger.warn({ err }, 'Hygon certificates could not be kept'),
     ...(csv.cacheDir ? { directory: hygonDirectory(csv.cacheDir, files) } : {}),

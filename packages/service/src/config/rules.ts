@@ -18,8 +18,9 @@ const problem = (path: string, text: string, remedy: string): ConfigProblem => (
   remedy,
 })
 
-const tlsMaterial: Rule = ({ http_server: http }) => {
-  if (http.insecure_http) return []
+const tlsMaterial: Rule = ({ http_server: http, metrics }) => {
+  const isMetricsOverTls = metrics.sockets !== undefined && metrics.insecure_http === false
+  if (http.insecure_http && !isMetricsOverTls) return []
   return (['private_key', 'certificate'] as const)
     .filter((key) => http[key] === undefined)
     .map((key) =>
@@ -40,14 +41,9 @@ const tlsVersions: Rule = ({ http_server: http }) => {
   ]
 }
 
-const listenAddresses: Rule = ({ http_server: http }) => [
-  ...http.sockets.flatMap((socket, index) => {
-    const { host, port } = splitSocket(socket)
-    const valid = (host === 'localhost' || isIP(host) !== 0) && port <= 65_535
-    return valid
-      ? []
-      : [problem(`http_server.sockets[${index}]`, 'is no address', 'Write ip:port, e.g. "0.0.0.0:8080"')]
-  }),
+const listenAddresses: Rule = ({ http_server: http, metrics }) => [
+  ...addressProblems('http_server.sockets', http.sockets, '0.0.0.0:8080'),
+  ...addressProblems('metrics.sockets', metrics.sockets ?? [], '127.0.0.1:9090'),
   ...http.trusted_proxies.flatMap((network, index) =>
     isNetwork(network)
       ? []
@@ -61,16 +57,46 @@ const listenAddresses: Rule = ({ http_server: http }) => [
   ),
 ]
 
+function addressProblems(key: string, sockets: readonly string[], example: string): readonly ConfigProblem[] {
+  return sockets.flatMap((socket, index) => {
+    const { host, port } = splitSocket(socket)
+    if ((host === 'localhost' || isIP(host) !== 0) && port <= 65_535) return []
+    return [problem(`${key}[${index}]`, 'is no address', `Write ip:port, e.g. "${example}"`)]
+  })
+}
+
+/** Metrics that guests are not to read need a socket that no guest is told of. */
+const metricsSockets: Rule = ({ http_server: http, attestation_api: api, metrics }, program) => {
+  const others: [string, readonly string[]][] = [['http_server.sockets', http.sockets]]
+  if (program === 'attestation-service') others.push(['attestation_api.grpc_sockets', api.grpc_sockets])
+  return (metrics.sockets ?? []).flatMap((socket, index) =>
+    others
+      .filter(([, sockets]) => sockets.some((other) => isSameSocket(socket, other)))
+      .map(([key]) =>
+        problem(`metrics.sockets[${index}]`, `is one of ${key} too`, 'Choose another port, or remove it'),
+      ),
+  )
+}
+
+/** Whether a connection to one can be for the other: port 0 is another each time. */
+function isSameSocket(one: string, other: string): boolean {
+  const [a, b] = [splitSocket(one), splitSocket(other)]
+  if (a.port !== b.port || a.port === 0) return false
+  const isAny = (host: string) => /^[0:.]+$/.test(host)
+  const isLocal = a.host === 'localhost' || b.host === 'localhost'
+  return (
+    a.host === b.host ||
+    isAny(a.host) ||
+    isAny(b.host) ||
+    (isLocal && isLoopback(a.host) && isLoopback(b.host))
+  )
+}
+
 /** Who may call the attestation service. */
 const apiClients: Rule = (config, program) => {
   if (program !== 'attestation-service') return []
   const { grpc_sockets, client_ca, clients, anonymous } = config.attestation_api
-  const found = grpc_sockets.flatMap((socket, index) => {
-    const { host, port } = splitSocket(socket)
-    if ((host === 'localhost' || isIP(host) !== 0) && port <= 65_535) return []
-    const path = `attestation_api.grpc_sockets[${index}]`
-    return [problem(path, 'is no address', 'Write ip:port, e.g. "0.0.0.0:50004"')]
-  })
+  const found = [...addressProblems('attestation_api.grpc_sockets', grpc_sockets, '0.0.0.0:50004')]
   if (clients.some((client) => client.certificate_name !== undefined)) {
     if (client_ca === undefined)
       found.push(problem('attestation_api.client_ca', 'is missing', 'Name the CA of client certificates'))
@@ -345,6 +371,7 @@ const rules: readonly Rule[] = [
   tlsMaterial,
   tlsVersions,
   listenAddresses,
+  metricsSockets,
   apiClients,
   adminSections,
   aclExpressions,

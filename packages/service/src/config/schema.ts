@@ -422,6 +422,7 @@ export const verifierConfigSchema = z.strictObject({
         .default('/opt/hygon/csv/hsk_cek')
         .describe('Ours: directory of HSK and CEK certificates, `<chip id>/hsk_cek.cert`.'),
       base_url: webAddress().default('https://cert.hygon.cn').describe('Ours: Hygon’s certificate service.'),
+      timeout_ms: milliseconds(100, 30_000).default(10_000).describe('Ours: time in which it must answer.'),
       min_report_version: count(1, 2).default(1).describe('Ours: oldest report version accepted.'),
       allow_debug: z
         .boolean()
@@ -734,6 +735,17 @@ export const configSchema = z.strictObject({
   metrics: z
     .strictObject({
       enabled: z.boolean().default(true).describe('Ours: whether `/metrics` answers.'),
+      sockets: sockets()
+        .optional()
+        .describe(
+          'Ours: addresses of their own for `/metrics`, each `ip:port`, with `/healthz` and `/readyz`; guests then cannot read it. Absent: `/metrics` is on the sockets of `[http_server]`. Limits and TLS are those of `[http_server]`.',
+        ),
+      insecure_http: z
+        .boolean()
+        .optional()
+        .describe(
+          'Ours: plain HTTP on `sockets`. For loopback, or where a network policy admits only your monitoring. Default: as `http_server.insecure_http`.',
+        ),
       resource_paths: z
         .boolean()
         .default(false)

@@ -49,9 +49,11 @@ export function firstHygonSource(sources: readonly HygonCertificateSource[]): Hy
         }
       }
       if (failures.length === 0) return undefined
-      throw new HygonCertificatesUnavailable('no source has the certificates, and not all could be asked', {
-        cause: failures.length === 1 ? failures[0] : new AggregateError(failures),
-      })
+      const reasons = failures.map((error) => (error instanceof Error ? error.message : 'unknown'))
+      throw new HygonCertificatesUnavailable(
+        `no source has the certificates, and not all could be asked: ${reasons.join('; ')}`,
+        { cause: failures.length === 1 ? failures[0] : new AggregateError(failures) },
+      )
     },
   }
 }

@@ -63,6 +63,15 @@ async function hskCekAt(fetch: Fetch, url: string, timeoutMs: number): Promise<U
     return await download(fetch, url, maxAnswerBytes, timeoutMs)
   } catch (error) {
     if (error instanceof DownloadRefused && (error.status === 404 || error.status === 410)) return undefined
-    throw new HygonCertificatesUnavailable('the key service could not be asked', { cause: error })
+    const message = `the key service could not be asked: ${reasonOf(error)}`
+    throw new HygonCertificatesUnavailable(message, { cause: error })
   }
+}
+
+/** `fetch` says only that it failed; why is in its cause. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  if (!(cause instanceof Error)) return 'the request failed'
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined
+  return code === undefined || cause.message.includes(code) ? cause.message : `${cause.message} (${code})`
 }
