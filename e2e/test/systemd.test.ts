@@ -259,6 +259,35 @@ describe.skipIf(!systemdAvailable())(
       ready(trustee2, 'kbs-resource')
     }, 30_000)
 
+    it('a key may be a credential that is sealed to the machine', () => {
+      // a host in memory has no TPM, and systemd-creds does not choose a key that is in memory by itself
+      for (const script of scriptsFor('trustee1', 'credential'))
+        run(trustee1, script.replace('systemd-creds encrypt', 'systemd-creds encrypt --with-key=host'))
+      ready(trustee1, 'kbs-attest')
+      expect(trustee1.attempt('test -e /etc/passport-kbs/kbs-attest/token.key').status).toBe(1)
+      expect(readSecret()).toBe(secret())
+    }, 60_000)
+
+    it.each(['kbs', 'attestation-service'] as const)(
+      '%s starts from its configuration, too',
+      (program) => {
+        trustee1.sh('systemctl stop "passport-kbs@*" redis-server')
+        run(
+          trustee1,
+          `dir=/etc/passport-kbs/${program}
+         mkdir -p $dir
+         kbsctl init --program ${program} --directory $dir --offline /root/offline-${program} --dns trustee1.example
+         install -m 0600 docker/systemd/config/${program}.toml $dir/config.toml
+         chown -R ${program}: $dir
+         cd $dir
+         install -m 0640 -g redis redis.key redis.pem redis.acl ca.pem /etc/redis/passport-kbs/
+         systemctl start redis-server passport-kbs@${program}`,
+        )
+        ready(trustee1, program)
+      },
+      30_000,
+    )
+
     it('a wrong configuration is told once, and not tried again', async () => {
       trustee2.sh('sed -i "1i nonsense = true" /etc/passport-kbs/kbs-resource/config.toml')
       trustee2.attempt('systemctl restart passport-kbs@kbs-resource')

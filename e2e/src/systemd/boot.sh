@@ -67,5 +67,7 @@ printf '[Journal]\nStorage=volatile\nRateLimitBurst=0\n' > etc/systemd/journald.
 pivot_root . root
 cd /
 umount -l root
+# systemd mounts credentials in one process for another
+mount --make-rshared /
 export container=other PATH=/usr/sbin:/usr/bin
 exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal --show-status=no
