@@ -26,15 +26,13 @@ export function tryBackEnd<Stage>(row: BackEnd<Stage>, stage: () => Stage): void
     afterAll(() => backEnd?.close())
 
     describe('fails', { concurrent: false }, () => {
-      it('not at first: the guest gets its secret', async () => {
-        expect(Buffer.from(await backEnd.guest())).toEqual(Buffer.from(backEnd.secret))
-        expect(await readiness(backEnd)).toBe(200)
-      })
+      // time limits are short here, and whoever asks first waits for what is loaded then
+      it('not at first: the guest gets its secret', () => expectRecovery(backEnd, 'read'), 60_000)
 
       for (const fault of faults) {
         const expected = row.expectations[fault]
         if (typeof expected === 'string') continue
-        it(titleOf(fault, expected), () => tryFault(backEnd, fault, expected), 30_000)
+        it(titleOf(fault, expected), () => tryFault(backEnd, fault, expected), 60_000)
       }
 
       it('without a word of what is confidential in its log', () => {
