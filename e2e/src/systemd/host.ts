@@ -37,13 +37,23 @@ const programs = [
   ['redis-server', 'redis-server'],
 ] as const
 
-/**
- * Whether a systemd can be run here. Where it cannot, says so loudly, and refuses to go on in CI.
- */
+/** Whether a systemd can be run here. Where it cannot, says so loudly, and refuses to go on in CI. */
 export function systemdAvailable(): boolean {
-  const reason = missing()
+  return available(missing(), 'the systemd units CANNOT BE RUN')
+}
+
+/** Whether units can be looked at here, which anyone may. */
+export function unitAnalysisAvailable(): boolean {
+  const there = spawnSync('systemd-analyze', ['--version'], { stdio: 'ignore' }).status === 0
+  return available(
+    there ? undefined : 'systemd-analyze not found, apt-get install systemd',
+    'the systemd unit CANNOT BE CHECKED',
+  )
+}
+
+function available(reason: string | undefined, consequence: string): boolean {
   if (reason === undefined) return true
-  const message = `${reason}: the systemd units CANNOT BE RUN`
+  const message = `${reason}: ${consequence}`
   if (process.env.CI === 'true') throw new Error(message)
   console.warn(`\n*** ${message}\n`)
   return false

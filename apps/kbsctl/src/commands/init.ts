@@ -258,7 +258,7 @@ class Deployment {
   async #whatNext(program: Program): Promise<readonly string[]> {
     const path = (name: string) => this.#directory.path(name)
     const lines = [
-      `Move ${path('offline')}/* to where no server is; --renew wants the CA keys back by --offline.`,
+      `Move ${path('offline/*')} to where no server is; --renew wants the CA keys back by --offline.`,
       `Clients trust ${path('ca.pem')}.`,
     ]
     if (program === 'kbs-attest') lines.push(`Hand ${path('token-ca.pem')} to Trustee 2.`)
