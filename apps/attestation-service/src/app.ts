@@ -1,9 +1,9 @@
 import { mountKeys } from '@passport-kbs/app-kbs-attest'
 import {
+  type AppOptions,
   createServiceApp,
   errorHandler,
-  type HttpServerConfig,
-  healthRoutes,
+  mountOperation,
   type ServiceEnv,
 } from '@passport-kbs/service'
 import type { Hono } from 'hono'
@@ -19,15 +19,14 @@ export { attestationService } from './service.ts'
 /** The RESTful half: evaluation, policies, keys, health (spec 02 §1.5). */
 export function createApp(
   deps: ApiDeps,
-  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+  { httpServer, isDraining, operation }: AppOptions,
 ): Hono<ServiceEnv> {
   const { logger, metrics } = deps
   const app = createServiceApp({ httpServer, logger, metrics })
   app.onError((error, c) => errorHandler(problemOfFailure(error), c))
   mountKeys(app, deps, httpServer.publicUrl)
-  app.get('/metrics', metrics.handler)
   const probes = { attestation: () => deps.attestation.ping() }
-  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountOperation(app, { metrics, operation, probes, logger, isDraining })
   mountAttestation(app, deps)
   mountPolicy(app, deps)
   mountChallenge(app, deps)

@@ -19,7 +19,7 @@ export const attestationService: Pick<ServiceOptions, 'program' | 'version' | 'o
     })
     shared.logger.info({ grpc: grpc.urls }, 'gRPC listening')
     return {
-      app: (isDraining) => createApp(deps, { httpServer, isDraining }),
+      app: (isDraining, operation) => createApp(deps, { httpServer, isDraining, operation }),
       clientCaFile,
       drain: grpc.drain,
       close,

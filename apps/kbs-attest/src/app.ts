@@ -1,9 +1,9 @@
 import {
+  type AppOptions,
   createServiceApp,
-  type HttpServerConfig,
-  healthRoutes,
   type KbsRoute,
   mountKbsRoutes,
+  mountOperation,
   type ServiceEnv,
 } from '@passport-kbs/service'
 import type { Hono } from 'hono'
@@ -35,18 +35,17 @@ export function attestRoutes(deps: AttestDeps): KbsRoute[] {
 /** KBS1: verifies evidence, mints passports, publishes its keys. */
 export function createApp(
   deps: AttestDeps,
-  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+  { httpServer, isDraining, operation }: AppOptions,
 ): Hono<ServiceEnv> {
   const { logger, metrics } = deps
   const app = createServiceApp({ httpServer, logger, metrics })
   mountKeys(app, deps, httpServer.publicUrl)
-  app.get('/metrics', metrics.handler)
   const probes = {
     admin: () => deps.admin.ping(),
     attestation: () => deps.attestation.ping(),
     sessions: () => deps.sessions.ping(),
   }
-  app.route('/', healthRoutes({ probes, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountOperation(app, { metrics, operation, probes, logger, isDraining })
   mountKbsRoutes(app, attestRoutes(deps))
   return app
 }

@@ -9,6 +9,10 @@ export const kbsAttest: Pick<ServiceOptions, 'program' | 'version' | 'open'> = {
   version: pkg.version,
   async open(config, shared) {
     const { deps, close } = await openAttestDeps(config, shared)
-    return { app: (isDraining) => createApp(deps, { httpServer: config.httpServer, isDraining }), close }
+    return {
+      app: (isDraining, operation) =>
+        createApp(deps, { httpServer: config.httpServer, isDraining, operation }),
+      close,
+    }
   },
 }

@@ -1,9 +1,9 @@
 import {
+  type AppOptions,
   createServiceApp,
-  type HttpServerConfig,
-  healthRoutes,
   type KbsRoute,
   mountKbsRoutes,
+  mountOperation,
   type Probe,
   type ServiceEnv,
 } from '@passport-kbs/service'
@@ -31,18 +31,17 @@ export function informativeProbes({ secrets }: ResourceDeps): Record<string, Pro
 /** KBS2: verifies passports, releases secrets. */
 export function createApp(
   deps: ResourceDeps,
-  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+  { httpServer, isDraining, operation }: AppOptions,
 ): Hono<ServiceEnv> {
   const { logger, metrics } = deps
   const app = createServiceApp({ httpServer, logger, metrics })
-  app.get('/metrics', metrics.handler)
   const probes = {
     admin: () => deps.admin.ping(),
     passports: () => deps.passports.ping(),
     storage: () => deps.storage.ping(),
   }
   const informative = informativeProbes(deps)
-  app.route('/', healthRoutes({ probes, informative, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountOperation(app, { metrics, operation, probes, informative, logger, isDraining })
   mountKbsRoutes(app, resourceRoutes(deps))
   return app
 }

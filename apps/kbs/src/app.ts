@@ -1,10 +1,10 @@
 import { type AttestDeps, attestRoutes, mountKeys } from '@passport-kbs/app-kbs-attest'
 import { informativeProbes, type ResourceDeps, resourceRoutes } from '@passport-kbs/app-kbs-resource'
 import {
+  type AppOptions,
   createServiceApp,
-  type HttpServerConfig,
-  healthRoutes,
   mountKbsRoutes,
+  mountOperation,
   type ServiceEnv,
 } from '@passport-kbs/service'
 import type { Hono } from 'hono'
@@ -19,12 +19,11 @@ export interface Halves {
 /** Background check: both halves behind one address; a guest's cookie session stands for its passport. */
 export function createApp(
   { attest, resource }: Halves,
-  { httpServer, isDraining }: { httpServer: HttpServerConfig; isDraining?: () => boolean },
+  { httpServer, isDraining, operation }: AppOptions,
 ): Hono<ServiceEnv> {
   const { logger, metrics } = attest
   const app = createServiceApp({ httpServer, logger, metrics })
   mountKeys(app, attest, httpServer.publicUrl)
-  app.get('/metrics', metrics.handler)
   const probes = {
     // both halves have the same guard
     admin: () => attest.admin.ping(),
@@ -34,7 +33,7 @@ export function createApp(
     storage: () => resource.storage.ping(),
   }
   const informative = informativeProbes(resource)
-  app.route('/', healthRoutes({ probes, informative, logger, ...(isDraining ? { isDraining } : {}) }))
+  mountOperation(app, { metrics, operation, probes, informative, logger, isDraining })
   mountKbsRoutes(app, [...attestRoutes(attest), ...resourceRoutes(resource)])
   return app
 }

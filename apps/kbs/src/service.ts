@@ -16,7 +16,8 @@ export const kbs: Pick<ServiceOptions, 'program' | 'version' | 'open'> = {
     })
     const halves = { attest: attest.deps, resource: resource.deps }
     return {
-      app: (isDraining) => createApp(halves, { httpServer: config.httpServer, isDraining }),
+      app: (isDraining, operation) =>
+        createApp(halves, { httpServer: config.httpServer, isDraining, operation }),
       close: async () => {
         await Promise.all([attest.close(), resource.close()])
       },

@@ -6,7 +6,7 @@
  * - administrators: `createAdminGuard`
  * - passports: `createPassportVerifier`
  * - keys: `createKeySource`
- * - operation: `createLogger`, `createMetrics`, `healthRoutes`, `createAudit`, `runUntilSignal`
+ * - operation: `createLogger`, `createMetrics`, `mountOperation`, `createAudit`, `runUntilSignal`
  */
 export { AclError, compileAcl, type PathMatcher } from './admin/acl.ts'
 export {
@@ -79,6 +79,7 @@ export { type Audit, type AuditRecord, createAudit } from './observability/audit
 export { healthRoutes, type Probe } from './observability/health.ts'
 export { createLogger, describeError, type Logger } from './observability/logger.ts'
 export { type Count, createMetrics, type Metrics } from './observability/metrics.ts'
+export { type AppOptions, mountOperation } from './observability/operation.ts'
 export { PassportRejected, type PassportRejectionCode, type VerifiedPassport } from './passport/passport.ts'
 export { createPassportVerifier, type OwnKeys, type PassportVerifier } from './passport/passport-verifier.ts'
 export {

@@ -1,8 +1,11 @@
+import type { Hono } from 'hono'
 import type { DestinationStream } from 'pino'
 import { type AdminGuard, createAdminGuard } from './admin/admin-guard.ts'
-import type { Config, Program } from './config/config.ts'
+import type { Config, HttpServerConfig, Program } from './config/config.ts'
 import { type Environment, loadConfig } from './config/load.ts'
 import { createHttpServer, type FetchApp, type HttpServer } from './http/server.ts'
+import { createServiceApp } from './http/service-app.ts'
+import type { ServiceEnv } from './http/service-env.ts'
 import { exitWithConfigError, runUntilSignal } from './lifecycle.ts'
 import { type Audit, createAudit } from './observability/audit.ts'
 import { createLogger, type Logger } from './observability/logger.ts'
@@ -18,8 +21,11 @@ export interface SharedDeps {
 
 /** A program's part: its app, and what has to be closed with it. */
 export interface OpenService {
-  /** @param isDraining true once the process has been told to stop; then readiness is false. */
-  readonly app: (isDraining: () => boolean) => FetchApp
+  /**
+   * @param isDraining true once the process has been told to stop; then readiness is false
+   * @param operation app of the sockets for metrics, where there are some: see `mountOperation`
+   */
+  readonly app: (isDraining: () => boolean, operation: Hono<ServiceEnv> | undefined) => FetchApp
   readonly close: () => Promise<void>
   /** Ends what the program listens on besides, in step with its app. @param graceMs for what is under way. */
   readonly drain?: (graceMs: number) => Promise<void>
@@ -41,6 +47,8 @@ export interface ServiceOptions {
 export interface RunningService {
   /** Bound addresses, e.g. `http://127.0.0.1:8080`. */
   readonly urls: readonly string[]
+  /** Those of `metrics.sockets`. */
+  readonly metricsUrls: readonly string[]
   readonly logger: Logger
   /** Drains, then closes what the program opened. */
   close(): Promise<void>
@@ -74,16 +82,16 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     await service.close()
   }
   let draining = () => false
-  const app = service.app(() => draining())
-  const { clientCaFile } = service
-  const server = await createHttpServer({ app, httpServer: config.httpServer, logger, clientCaFile }).catch(
+  const listeners = await listen(config, service, { logger, isDraining: () => draining() }).catch(
     async (error) => {
       await service.drain?.(0)
       await onClose()
       throw error
     },
   )
+  const { server, operation } = listeners
   draining = () => server.draining
+  if (operation !== undefined) logger.info({ metrics: operation.urls }, 'metrics listening')
   logger.info(
     { listening: server.urls, profile: config.profile, version, config: config.sourceFile },
     'listening',
@@ -91,9 +99,12 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const graceMs = config.httpServer.drainTimeoutMs
   const close: HttpServer['close'] = async () => {
     await Promise.all([server.close({ graceMs }), service.drain?.(graceMs)])
+    // until then it says "draining"
+    await operation?.close({ graceMs: Math.min(graceMs, lastScrapeMs) })
   }
   return {
     urls: server.urls,
+    metricsUrls: operation?.urls ?? [],
     logger,
     async close() {
       await close()
@@ -101,6 +112,42 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     },
     untilSignal: () => runUntilSignal({ close }, { logger, graceMs, onClose }),
   }
+}
+
+/** What a scrape under way still gets, after everything else has ended. */
+const lastScrapeMs = 1_000
+
+interface Listeners {
+  readonly server: HttpServer
+  /** Where `metrics.sockets` are set. */
+  readonly operation: HttpServer | undefined
+}
+
+/** Listens on all sockets or on none. */
+async function listen(
+  config: Config,
+  service: OpenService,
+  { logger, isDraining }: { readonly logger: Logger; readonly isDraining: () => boolean },
+): Promise<Listeners> {
+  const { httpServer } = config
+  const own = operationServer(config)
+  const operationApp = own && createServiceApp({ httpServer: own, logger })
+  const app = service.app(isDraining, operationApp)
+  const operation =
+    own && operationApp && (await createHttpServer({ app: operationApp, httpServer: own, logger }))
+  try {
+    const { clientCaFile } = service
+    return { server: await createHttpServer({ app, httpServer, logger, clientCaFile }), operation }
+  } catch (error) {
+    await operation?.close({ graceMs: 0 })
+    throw error
+  }
+}
+
+/** The listener's settings with the sockets of the metrics. */
+function operationServer({ httpServer, metrics }: Config): HttpServerConfig | undefined {
+  const { sockets, insecureHttp = httpServer.insecureHttp } = metrics
+  return sockets && { ...httpServer, sockets, insecureHttp }
 }
 
 /** A program's `main`: runs until a signal ends it; a configuration that cannot work ends it with status 78. */

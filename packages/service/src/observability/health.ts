@@ -4,6 +4,15 @@ import type { Logger } from 'pino'
 /** Resolves when the dependency answers; rejects otherwise. */
 export type Probe = () => Promise<void>
 
+export interface HealthOptions {
+  readonly probes: Readonly<Record<string, Probe>>
+  readonly informative?: Readonly<Record<string, Probe>>
+  readonly logger: Logger
+  readonly isDraining?: (() => boolean) | undefined
+  readonly timeoutMs?: number
+  readonly cacheMs?: number
+}
+
 /** How often what only informs is asked at most: it may cost money, or a quota. */
 const informativeCacheMs = 15_000
 
@@ -13,20 +22,13 @@ const informativeCacheMs = 15_000
  * ask without loading the dependencies.
  *
  * `informative` probes are of what fails for all replicas alike, and only some requests need: when one fails the status
- * is `degraded`, and 200, for it would help nobody to take every replica out of service.
+ * is `degraded`, and 200, for it would help nobody to take every replica out of service. They do not hold up an answer.
  */
-export function healthRoutes<E extends Env = Env>(options: {
-  readonly probes: Readonly<Record<string, Probe>>
-  readonly informative?: Readonly<Record<string, Probe>>
-  readonly logger: Logger
-  readonly isDraining?: () => boolean
-  readonly timeoutMs?: number
-  readonly cacheMs?: number
-}): Hono<E> {
+export function healthRoutes<E extends Env = Env>(options: HealthOptions): Hono<E> {
   const { logger, timeoutMs = 2_000, cacheMs = 1_000 } = options
   const run = (probes: Readonly<Record<string, Probe>>) => runProbes(probes, timeoutMs, logger)
   const needed = keptFor(cacheMs, () => run(options.probes))
-  const informative = keptFor(informativeCacheMs, () => run(options.informative ?? {}))
+  const informative = renewedBehind(informativeCacheMs, () => run(options.informative ?? {}))
 
   return new Hono<E>()
     .get('/healthz', (c) => c.body(null, 200))
@@ -56,6 +58,26 @@ function keptFor<T>(ms: number, make: () => Promise<T>): () => Promise<T> {
     const now = performance.now()
     if (latest === undefined || now - latest.at > ms) latest = { at: now, result: make() }
     return latest.result
+  }
+}
+
+/** As `keptFor`, but only who comes first waits: others get the former result while the next is being made. */
+function renewedBehind<T>(ms: number, make: () => Promise<T>): () => Promise<T> {
+  let latest: Promise<T> | undefined
+  let renewedAt = 0
+  return () => {
+    const now = performance.now()
+    if (latest === undefined) {
+      renewedAt = now
+      latest = make()
+    } else if (now - renewedAt > ms) {
+      renewedAt = now
+      const next = make()
+      void next.then(() => {
+        latest = next
+      })
+    }
+    return latest
   }
 }
 

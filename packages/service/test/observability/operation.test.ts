@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
   ConfigError,
   createAudit,
@@ -208,6 +208,20 @@ describe('health', () => {
     const probes = { storage: () => Promise.reject(new Error('down')) }
     const both = await healthRoutes({ probes, informative: { secrets }, logger }).request('/readyz')
     expect(both.status).toBe(503)
+  })
+
+  it('is not held up by what only informs, but at first', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    let answers = true
+    const secrets = () => (answers ? Promise.resolve() : new Promise<void>(() => {}))
+    const app = healthRoutes({ probes: {}, informative: { secrets }, logger, timeoutMs: 50 })
+    const status = async () => ((await (await app.request('/readyz')).json()) as { status: string }).status
+    expect(await status()).toBe('ready')
+    answers = false
+    vi.advanceTimersByTime(16_000)
+    expect(await status()).toBe('ready')
+    await expect.poll(status).toBe('degraded')
   })
 
   it('asks the dependencies once in a while, however often it is asked', async () => {
