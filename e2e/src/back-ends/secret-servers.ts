@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startFakeVault } from '@passport-kbs/testing/vault'
+import { type RealVault, startVault, vaultProgram } from '@passport-kbs/testing/vault/real'
 import { type ConfigTable, createOrganisation } from '../organisation.ts'
 import { startAzure } from './azure.ts'
 import type { BackEnd, OpenBackEnd } from './back-end.ts'
@@ -35,35 +36,73 @@ const vaultFile: BackEnd<SecretStage> = {
   choice: 'Vault 1',
   expectations: vaultExpectations,
   async open(stage) {
-    const vault = await startFakeVault()
+    const vault = await firstVersionVault()
     const secret = newSecret()
-    vault.entries.set(path, { data: [...secret] })
-    const token = `hvs.${randomBytes(24).toString('base64url')}`
-    vault.tokens.set(token, { ttl: 0, renewable: false })
-    const row = await openVault(
-      stage,
-      vault,
-      secret,
-      { kv_version: 1, mount_path: 'secret' },
-      async (write) => ({
-        token_file: await write('vault.token', `${token}\n`),
-      }),
-    )
+    await vault.put(path, { data: [...secret] })
+    const token = await vault.newToken()
+    const engine = { kv_version: 1, mount_path: vault.mount }
+    const row = await openVault(stage, vault, secret, engine, async (write) => ({
+      token_file: await write('vault.token', `${token}\n`),
+    }))
     return {
       ...row,
       confidential: [token],
       async begin(fault) {
         if (fault !== 'expired credential') return row.begin(fault)
-        vault.tokens.clear()
+        await vault.revoke(token)
         // an agent of Vault puts the next token there
-        const next = `hvs.${randomBytes(24).toString('base64url')}`
-        return async () => {
-          vault.tokens.set(next, { ttl: 0, renewable: false })
-          await row.organisation.write('vault.token', `${next}\n`)
-        }
+        return async () => void (await row.organisation.write('vault.token', `${await vault.newToken()}\n`))
       },
     }
   },
+}
+
+/** Vault as its administrator sees it. */
+interface FirstVersionVault {
+  readonly url: string
+  readonly ca: string
+  readonly mount: string
+  put(path: string, entry: object): Promise<void>
+  newToken(): Promise<string>
+  revoke(token: string): Promise<void>
+  stop(): Promise<void>
+}
+
+/** The real one where there is one, else its stand-in. */
+async function firstVersionVault(): Promise<FirstVersionVault> {
+  const program = vaultProgram()
+  if (program !== undefined) return realVault(await startVault(program))
+  const vault = await startFakeVault()
+  return {
+    url: vault.url,
+    ca: vault.ca,
+    mount: 'secret',
+    put: async (where, entry) => void vault.entries.set(where, entry),
+    async newToken() {
+      const token = `hvs.${randomBytes(24).toString('base64url')}`
+      vault.tokens.set(token, { ttl: 0, renewable: false })
+      return token
+    },
+    revoke: async (token) => void vault.tokens.delete(token),
+    stop: () => vault.stop(),
+  }
+}
+
+function realVault(vault: RealVault): FirstVersionVault {
+  return {
+    url: vault.url,
+    ca: vault.ca,
+    mount: 'first',
+    put: async (where, entry) => void (await vault.administer('POST', `first/${where}`, entry)),
+    async newToken() {
+      const policy = 'path "first/*" { capabilities = ["read"] }'
+      await vault.administer('PUT', 'sys/policies/acl/kbs', { policy })
+      const created = await vault.administer('POST', 'auth/token/create', { policies: ['kbs'], ttl: '1h' })
+      return (created as { readonly auth: { readonly client_token: string } }).auth.client_token
+    },
+    revoke: async (token) => void (await vault.administer('POST', 'auth/token/revoke', { token })),
+    stop: () => vault.stop(),
+  }
 }
 
 const vaultKubernetes: BackEnd<SecretStage> = {
@@ -96,7 +135,7 @@ const vaultKubernetes: BackEnd<SecretStage> = {
 
 async function openVault(
   stage: SecretStage,
-  vault: Awaited<ReturnType<typeof startFakeVault>>,
+  vault: { readonly url: string; readonly ca: string; stop(): Promise<void> },
   secret: Uint8Array,
   engine: ConfigTable,
   credential: (write: (file: string, text: string) => Promise<string>) => Promise<ConfigTable>,
