@@ -36,11 +36,7 @@ const hasRedisAndPostgres = redisAvailable() && postgresAvailable()
 /** What holds for both modes of deployment; `more` has the tests of one of them. */
 function replicasUnderLoad<Installation extends Replicated>(
   start: () => Promise<Installation>,
-  more: (given: {
-    readonly installation: () => Installation
-    readonly trial: () => ReplicaTrial
-    readonly drained: Program[]
-  }) => void,
+  more: (given: { readonly installation: () => Installation; readonly trial: () => ReplicaTrial }) => void,
 ) {
   let installation: Installation
   let trial: ReplicaTrial
@@ -50,12 +46,12 @@ function replicasUnderLoad<Installation extends Replicated>(
     installation = await start()
     trial = new ReplicaTrial(installation)
     await trial.begin()
-  }, 90_000)
+  }, 120_000)
   afterAll(async () => {
     await trial?.end().catch(() => {})
     await installation?.close()
     if (process.env.KBS_E2E_REPORT !== undefined && trial !== undefined) report(trial)
-  })
+  }, 60_000)
 
   const recover = (name: string, tolerated: Tolerance, happen: () => Promise<void>) =>
     trial.faults.happen({ name, tolerated, happen, probes: trial.probes(), recoveryLimit })
@@ -157,7 +153,7 @@ function replicasUnderLoad<Installation extends Replicated>(
     }
   }, 30_000)
 
-  more({ installation: () => installation, trial: () => trial, drained })
+  more({ installation: () => installation, trial: () => trial })
 
   it('the balancers are started again: clients connect anew', async () => {
     const tolerated = { ...cutAnywhere, unavailable: installation.services.length > 0 ? evaluation : [] }
