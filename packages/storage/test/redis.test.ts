@@ -45,6 +45,19 @@ async function open(section: Record<string, unknown>): Promise<Storage> {
 /** Waits until the storage answers again. */
 const back = (storage: Storage) => vi.waitFor(() => storage.ping(), { timeout: 10_000, interval: 50 })
 
+async function passwordFile(): Promise<string> {
+  const folder = await temporaryFolder()
+  cleanUps.push(folder.remove)
+  return join(folder.path, 'password')
+}
+
+/** Gives the user `kbs` this password only, on all of these servers and in the file. */
+async function setPassword(ports: readonly number[], file: string, password: string): Promise<void> {
+  for (const port of ports)
+    await redisCommand(port, 'acl', 'setuser', 'kbs', 'on', 'resetpass', `>${password}`, '~*', '&*', '+@all')
+  await writeFile(file, password)
+}
+
 const unhandled: unknown[] = []
 const remember = (error: unknown) => void unhandled.push(error)
 process.on('unhandledRejection', remember)
@@ -345,9 +358,49 @@ describe.skipIf(!hasRedis)('Redis behind Sentinel', () => {
     await vi.waitFor(() => storage.namespace('n').set('key', bytes('y')), { timeout: 20_000, interval: 200 })
     expect(await redisCommand(sentinel.replica.port, 'get', 'n:key')).toBe('y\n')
   }, 60_000)
+
+  it('is found with the passwords that are in the files now, its own and the Sentinels’', async () => {
+    const sentinel = await startRedisSentinel()
+    cleanUps.push(() => sentinel.stop())
+    const [port = 0] = sentinel.nodes.map((node) => Number(node.split(':')[1]))
+    const ports = [port, sentinel.master.port]
+    const file = await passwordFile()
+    await setPassword(ports, file, 'one')
+    const storage = await open({
+      username: 'kbs',
+      password_file: file,
+      sentinel: {
+        ...{ master_name: sentinel.masterName, nodes: sentinel.nodes },
+        ...{ username: 'kbs', password_file: file },
+      },
+    })
+    await storage.namespace('n').set('key', bytes('x'))
+    await setPassword(ports, file, 'two')
+    await redisCommand(sentinel.master.port, 'client', 'kill', 'user', 'kbs')
+    await back(storage)
+    expect(await storage.namespace('n').get('key')).toEqual(bytes('x'))
+  }, 60_000)
 })
 
 describe.skipIf(!hasRedis)('a Redis Cluster', () => {
+  it('is spoken to with the password that is in the file now', async () => {
+    const cluster = await startRedisCluster()
+    cleanUps.push(() => cluster.stop())
+    const ports = cluster.servers.map(({ port }) => port)
+    const file = await passwordFile()
+    await setPassword(ports, file, 'one')
+    const storage = await open({ username: 'kbs', password_file: file, cluster: { nodes: cluster.nodes } })
+    const keys = Array.from({ length: 20 }, (_, index) => `k${index}`)
+    await Promise.all(keys.map((key) => storage.namespace('n').set(key, bytes(key))))
+    await setPassword(ports, file, 'two')
+    // one node, then all: they are met again in different ways
+    for (const some of [ports.slice(0, 1), ports]) {
+      for (const port of some) await redisCommand(port, 'client', 'kill', 'user', 'kbs')
+      await back(storage)
+      expect(await storage.namespace('n').getMany(keys)).toEqual(keys.map(bytes))
+    }
+  }, 60_000)
+
   it('spreads keys over its masters, lists them all, and survives the restart of one', async () => {
     const cluster = await startRedisCluster()
     cleanUps.push(() => cluster.stop())

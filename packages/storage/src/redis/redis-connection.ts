@@ -34,12 +34,15 @@ export class RedisConnection {
     })
     client.on('node error', (error: Error) => {
       this.#lastError = error
+      // Connections that are open are asked for the slots by copies of themselves, which log in anew.
+      if (client instanceof Cluster) for (const node of client.nodes()) renewPasswords(node.options, config)
     })
     client.on('ready', () => {
       this.#lastError = undefined
     })
     // ioredis connects to a node at the first command for it, and fails others that come before it is connected.
     client.on('+node', (node: Redis) => {
+      renewPasswords(node.options, config)
       node.ping().catch(() => {})
     })
   }
@@ -129,7 +132,7 @@ async function pingMasters(client: RedisClient): Promise<void> {
 function createClient(config: RedisConfig): RedisClient {
   const options = connectionOptions(config)
   if (config.cluster) {
-    const cluster: Cluster = new Cluster(config.cluster.nodes.map(hostAndPort), {
+    return new Cluster(config.cluster.nodes.map(hostAndPort), {
       lazyConnect: true,
       enableOfflineQueue: false,
       retryDelayOnFailover: 0,
@@ -138,18 +141,11 @@ function createClient(config: RedisConfig): RedisClient {
       slotsRefreshTimeout: config.command_timeout_ms,
       slotsRefreshInterval: 2_000,
       // Nodes have no retry strategy of their own: only when all are given up does ioredis look for the Cluster anew.
-      clusterRetryStrategy: (attempt) => {
-        renewPasswords(options, config)
-        return reconnectDelay(attempt)
-      },
+      clusterRetryStrategy: reconnectDelay,
       // A certificate names hosts, not the addresses they resolve to.
       dnsLookup: (address, found) => found(null, address),
       redisOptions: options,
     })
-    // Connections to nodes are made with these options when they are needed: before that, not after the failure.
-    for (const event of ['-node', 'node error'])
-      cluster.on(event, () => renewPasswords(cluster.options.redisOptions ?? options, config))
-    return cluster
   }
   const common = {
     ...options,
