@@ -15,16 +15,21 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startAzure } from '../src/back-ends/azure.ts'
 import { newSecret, openSecretStage, type SecretStage, startKbs2 } from '../src/back-ends/secret-stage.ts'
 import { startWebBackEnd } from '../src/back-ends/web-back-end.ts'
+import { Secrets } from '../src/leaks.ts'
 import { type ConfigTable, createOrganisation, type Organisation } from '../src/organisation.ts'
 import { runKbsctl } from '../src/program.ts'
 
 const path = 'default/key/one'
+/** All that a KBS2 keeps. */
+const namespaces = ['repository', 'kbs', 'policy_history']
 
 /** A service with the key that wraps, and how a KBS2 reaches it. */
 interface KeySource {
   /** The section `[storage_backend.encryption]`. */
   readonly encryption: ConfigTable
   readonly env?: Readonly<Record<string, string>>
+  /** What proves to it who we are. */
+  readonly credential?: string
   /** A new version of its key; those before are not to be used any more. */
   rotate(): void
   retireOld(): void
@@ -47,6 +52,7 @@ async function openTransit({ write }: Organisation): Promise<KeySource> {
   }
   return {
     encryption: { vault_transit: { ...access, key_name: 'kbs' } },
+    credential: token,
     rotate: () => void rotateTransitKey(vault.transit, 'kbs'),
     retireOld() {
       const key = vault.transit.get('kbs')
@@ -67,6 +73,7 @@ async function openKeyVault(organisation: Organisation): Promise<KeySource> {
   rotateKey(keys, 'kbs')
   return {
     env: azure.env,
+    credential: azure.assertion,
     encryption: { azure_key_vault: { vault_uri: azure.vaultUri, key_name: 'kbs', timeout_ms: 1_000 } },
     rotate: () => void rotateKey(keys, 'kbs'),
     retireOld() {
@@ -177,7 +184,7 @@ describe('secrets encrypted at rest by', () => {
     const isService = open !== openKeyFile
 
     const config = (): ConfigTable => ({
-      storage_backend: { ...store.config, encryption: { ...source.encryption, require: true } },
+      storage_backend: { ...store.config, encryption: { ...source.encryption, namespaces, require: true } },
       plugins: [{ name: 'resource', storage_backend_type: 'KvStorage' }],
     })
     const start = async () => {
@@ -232,6 +239,10 @@ describe('secrets encrypted at rest by', () => {
         expect((await fetch(`${kbs.url}/readyz`)).status).toBe(200)
         await source.comeBack()
         await kbs.stop()
+        const confidential = new Secrets()
+        confidential.addBytes('the secret', secret)
+        if (source.credential !== undefined) confidential.add('the credential', source.credential)
+        expect(confidential.foundIn(kbs.output())).toEqual([])
       },
       60_000,
     )
