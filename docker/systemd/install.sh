@@ -27,6 +27,7 @@ install -d -m 0755 "$home" "$home/$release.partial"
 install -m 0755 "$node" "$home/$release.partial/node"
 for program in kbs-attest kbs-resource kbs attestation-service kbsctl; do
   install -m 0644 "$repository/apps/$program/dist/main.js" "$home/$release.partial/$program.mjs"
+  install -m 0644 "$repository/apps/$program/dist/sbom.cdx.json" "$home/$release.partial/$program.cdx.json"
 done
 mv "$home/$release.partial" "$home/$release"
 

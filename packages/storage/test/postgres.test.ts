@@ -373,6 +373,14 @@ describe.skipIf(!hasPostgres)('PostgreSQL over TLS', () => {
       WHERE application_name = 'passport-kbs'`),
     ).toBe('t')
 
+    // the file is read anew for every connection
+    const changing = join(folder.path, 'changing.pem')
+    await writeFile(changing, other.ca)
+    const later = await open(postgresConfig(server, { tls: true, tls_ca: changing }))
+    await failureOf(later.ping())
+    await writeFile(changing, `${other.ca}${ca}`)
+    await later.ping()
+
     for (const section of [
       { tls: true, tls_ca: otherFile },
       { tls: true },
