@@ -2,6 +2,12 @@
 {{- define "kbs.checks" -}}
 {{- $v := .Values -}}
 {{- $wrong := list -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" (include "kbs.fullname" .)) -}}
+{{- $wrong = append $wrong (printf "the release is called %s, which no Service can be (letters, digits and dashes, a letter first): set fullnameOverride" (include "kbs.fullname" .)) -}}
+{{- end -}}
+{{- if and (include "kbs.isAttestationService" .) $v.ingress.enabled (eq $v.ingress.mode "reencrypt") -}}
+{{- $wrong = append $wrong "ingress.mode: attestation-service knows its callers by their certificates, which would end at the ingress; use passthrough" -}}
+{{- end -}}
 {{- if and (include "kbs.hasAdmin" .) (not $v.admin.audience) -}}
 {{- $wrong = append $wrong "admin.audience is empty: say which `aud` an administrator's token must have, or set admin.enabled=false" -}}
 {{- end -}}
@@ -55,6 +61,7 @@
 {{- if and $v.networkPolicy.enabled $v.metrics.serviceMonitor.enabled (not $v.networkPolicy.prometheus) -}}
 {{- $wrong = append $wrong "networkPolicy.prometheus is empty, so Prometheus could not reach the metrics" -}}
 {{- end -}}
+{{- if has (int $v.metrics.port) (list 8080 50004) }}{{ $wrong = append $wrong (printf "metrics.port: %v is the port of guests or callers, who are not to read metrics" $v.metrics.port) }}{{ end -}}
 {{- if and $v.metrics.serviceMonitor.enabled (not $v.metrics.enabled) }}{{ $wrong = append $wrong "metrics.serviceMonitor.enabled: metrics.enabled is false" }}{{ end -}}
 {{- if and (include "kbs.wrapsKeys" .) (or $v.storage.encryption.previousKeys (not $v.storage.encryption.azureKeyVault.keyName)) -}}
 {{- $wrong = append $wrong "storage.encryption.azureKeyVault needs keyName, and has no previousKeys" -}}

@@ -9,6 +9,10 @@ http_server:
   drain_timeout_ms: {{ mul 1000 (int .Values.drainSeconds) }}
 metrics:
   enabled: {{ .Values.metrics.enabled }}
+  {{- if .Values.metrics.enabled }}
+  sockets: ["0.0.0.0:{{ int .Values.metrics.port }}"]
+  insecure_http: {{ not .Values.metrics.tls }}
+  {{- end }}
 {{- if not (include "kbs.isAttestationService" .) }}
 admin:
   {{- if .Values.admin.enabled }}
@@ -156,7 +160,7 @@ backends:
   redis:
     {{- with .Values.redis }}
     {{- if .trial.enabled }}
-    url: rediss://{{ include "kbs.fullname" $ }}-redis:6379
+    url: rediss://{{ include "kbs.redisName" $ }}:6379
     {{- else if .url }}
     url: {{ .url | quote }}
     {{- end }}

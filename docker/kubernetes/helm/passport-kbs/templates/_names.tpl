@@ -12,6 +12,19 @@
 {{- end }}
 {{- end }}
 
+{{/* Names of StatefulSets have 52 characters at most: their pods carry them in a label, with a hash. */}}
+{{- define "kbs.redisName" -}}
+{{- printf "%s-redis" (include "kbs.fullname" . | trunc 46 | trimSuffix "-") }}
+{{- end }}
+
+{{/* Of a Job: 63 characters at most, its suffix always whole. A number of a values file would be written as 2e+07. */}}
+{{- define "kbs.rewrapJobName" -}}
+{{- $suffix := .Values.rewrap.suffix -}}
+{{- if kindIs "float64" $suffix }}{{ $suffix = int64 $suffix }}{{ end -}}
+{{- $tail := printf "-rewrap-%v" $suffix -}}
+{{- include "kbs.fullname" . | trunc (int (sub 63 (len $tail))) | trimSuffix "-" }}{{ $tail }}
+{{- end }}
+
 {{- define "kbs.serviceAccountName" -}}
 {{- default (include "kbs.fullname" .) .Values.serviceAccount.name }}
 {{- end }}
@@ -24,6 +37,18 @@ app.kubernetes.io/component: kbs
 
 {{- define "kbs.labels" -}}
 {{ include "kbs.selectorLabels" . }}
+{{ include "kbs.commonLabels" . }}
+{{- end }}
+
+{{/* Of the Service that Prometheus finds; the pods are those of the program. */}}
+{{- define "kbs.metricsSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "kbs.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: metrics
+{{- end }}
+
+{{- define "kbs.metricsLabels" -}}
+{{ include "kbs.metricsSelectorLabels" . }}
 {{ include "kbs.commonLabels" . }}
 {{- end }}
 
@@ -45,10 +70,10 @@ app.kubernetes.io/component: rewrap
 {{- end }}
 
 {{- define "kbs.commonLabels" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/part-of: passport-kbs
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "kbs.image" -}}
