@@ -16,7 +16,7 @@ interface Row {
 export function tableText(): string {
   return `# When a back end fails
 
-<!-- Made by \`node e2e/src/back-ends/table.ts\` from what e2e/test/back-end-failures-*.test.ts expect. Do not edit. -->
+<!-- Made by \`node e2e/src/back-ends/table.ts\` from what e2e/test/back-end-failures.test.ts expects. Do not edit. -->
 
 Each cell is tried on a running program: a guest gets its secret; then the back end fails in this way; a guest asks
 again; then the fault ends, and the guest has its secret without anybody's help. The guest is told nothing of the cause. The
