@@ -60,7 +60,7 @@ describe('a key in Azure Key Vault', () => {
   afterEach(() => vault.stop())
 
   /** The libraries of Azure against the stand-ins for Key Vault and Entra, over HTTPS. */
-  async function open({ keyName = 'kbs', ca = vault.ca, timeoutMs = 1_000 } = {}) {
+  async function open({ keyName = 'kbs', ca = vault.ca, timeoutMs = 3_000 } = {}) {
     const tokenFilePath = await file('token', 'account')
     const tlsOptions = { ca }
     const credential = new WorkloadIdentityCredential({
@@ -165,7 +165,7 @@ describe('a key in Azure Key Vault', () => {
   it.each<KeyVaultFault>(['down', 'quota', 'slow', 'garbage', 'empty', 'forbidden'])(
     'is unavailable, and not to be given up, when Key Vault is at fault: %s',
     async (fault) => {
-      const service = await open({ timeoutMs: 400 })
+      const service = await open({ timeoutMs: 1_000 })
       const wrapping = await service.wrap(bytes, binding)
       vault.fault = fault
       for (const work of [service.unwrap(wrapping, binding), service.wrap(bytes, binding)]) {
@@ -239,7 +239,7 @@ describe('a key of the transit engine', () => {
       mountPath: 'transit',
       keyName: 'kbs',
       caCerts: [await file('ca.pem', vault.ca)],
-      timeoutMs: 1_000,
+      timeoutMs: 3_000,
       ...changes,
     })
     opened.push(service)
@@ -296,7 +296,7 @@ describe('a key of the transit engine', () => {
   it.each<VaultFault>(['sealed', 'quota', 'slow', 'garbage', 'no-object', 'empty', 'redirect'])(
     'is unavailable, and not to be given up, when Vault is at fault: %s',
     async (fault) => {
-      const service = await open({ timeoutMs: 300 })
+      const service = await open({ timeoutMs: 1_000 })
       const wrapping = await service.wrap(bytes, binding)
       vault.fault = fault
       for (const work of [service.unwrap(wrapping, binding), service.wrap(bytes, binding)]) {

@@ -55,7 +55,7 @@ const serviceOf = (keyName = 'kbs'): Promise<KeyService> =>
     mountPath: 'transit',
     keyName,
     caCerts: [join(folder.path, 'ca.pem')],
-    timeoutMs: 500,
+    timeoutMs: 2_000,
   })
 
 /** A process: its keys, and secrets encrypted with them. */
@@ -363,7 +363,7 @@ describe('values under a key from a file', () => {
       mountPath: 'transit',
       keyName: 'kbs',
       caCerts: [join(folder.path, 'ca.pem')],
-      timeoutMs: 500,
+      timeoutMs: 2_000,
     } as const
     const open = (encryption: object) =>
       openStorage({ type: 'LocalFs', dirPath, encryption: { ...base, ...encryption } })
