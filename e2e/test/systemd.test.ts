@@ -200,6 +200,18 @@ describe.skipIf(!systemdAvailable())(
       expect(inside('/bin/true').status).toBe(126)
     })
 
+    it('metrics are for the host itself, not for guests', () => {
+      const status = (address: string) =>
+        trustee1.sh(
+          `curl --silent --output /dev/null --write-out '%{http_code}' --cacert /etc/passport-kbs/kbs-attest/ca.pem ${address}/metrics`,
+        )
+      expect(status('--connect-to ::127.0.0.1: https://trustee1.example:9464')).toBe('200')
+      expect(status('https://trustee1.example:8443')).toBe('404')
+      expect(
+        trustee2.attempt('curl --silent --insecure https://trustee1.example:9464/metrics').status,
+      ).not.toBe(0)
+    })
+
     it('no other program of the host reads its secrets', () => {
       const { status, stderr } = trustee1.attempt(
         'setpriv --reuid=kbs-resource --regid=kbs-resource --clear-groups cat /etc/passport-kbs/kbs-attest/token.key',
