@@ -226,7 +226,7 @@ describe.skipIf(!available || !redisAvailable())('started as the page installs i
       const here = (toml: string) =>
         toml
           .replaceAll('"/run/secrets/', `"${mounts}/run/secrets/`)
-          .replace('"0.0.0.0:8080"', '"127.0.0.1:0"')
+          .replaceAll(/"0\.0\.0\.0:(8080|9090)"/g, '"127.0.0.1:0"')
           .replace(`rediss://${program}-redis:6379`, `rediss://localhost:${redis.port}`)
       await mountFiles(mounts, files, (file) => {
         const own = ofKind(manifests, 'ConfigMap').find(({ metadata }) => metadata.name === file.name)
@@ -276,6 +276,14 @@ describe.skipIf(!available || !redisAvailable())('started as the page installs i
       expect(await ask('startupProbe')).toBe(200)
       await eventually(200)
       expect(await ask('livenessProbe')).toBe(200)
+    })
+
+    it('serves metrics by plain HTTP on the port for Prometheus, and not to guests', async () => {
+      const { metrics } = await running.logged(({ msg }) => msg === 'metrics listening')
+      const [url = ''] = metrics as string[]
+      expect(await (await fetch(`${url}/metrics`)).text()).toContain('kbs_build_info')
+      const asGuest = { httpGet: { path: '/metrics', port: 'https', scheme: 'HTTPS' } }
+      expect(await probe(running.url, asGuest)).toBe(404)
     })
 
     it('says nothing at start that an operator would have to look into', () => {

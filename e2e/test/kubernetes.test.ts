@@ -473,6 +473,41 @@ describe.skipIf(!available)('the chart', () => {
     expect(job?.metadata.name.length).toBeLessThanOrEqual(63)
   })
 
+  it('puts the Job and the Redis for trying out where the program may be, the Job with all that the program mounts', () => {
+    const manifests = readManifests(
+      helmTemplate({
+        name: 'kbs',
+        values: ['trustee2', 'trial'],
+        inline: `
+imagePullSecrets: [registry]
+nodeSelector: { pool: confidential }
+tolerations: [{ key: pool, operator: Exists, effect: NoSchedule }]
+rewrap: { enabled: true }
+extraVolumes:
+  - name: vault-token
+    projected: { sources: [{ serviceAccountToken: { path: token, audience: vault } }] }
+extraVolumeMounts: [{ name: vault-token, mountPath: /var/run/vault, readOnly: true }]
+`,
+      }).yaml,
+    )
+    const pods = ['Deployment', 'StatefulSet', 'Job'].map((kind) => {
+      const [workload] = ofKind<WorkloadSpec>(manifests, kind)
+      return workload?.spec.template.spec
+    })
+    for (const pod of pods) {
+      expect(pod).toMatchObject({
+        imagePullSecrets: [{ name: 'registry' }],
+        nodeSelector: { pool: 'confidential' },
+        tolerations: [{ key: 'pool' }],
+      })
+    }
+    const [program, , job] = pods.map((pod) =>
+      pod?.containers.flatMap(({ volumeMounts = [] }) => volumeMounts.map(({ mountPath }) => mountPath)),
+    )
+    expect([...(job ?? []), '/tmp'].sort()).toEqual([...(program ?? [])].sort())
+    expect(pods[2]?.volumes?.map(({ name }) => name)).toContain('vault-token')
+  })
+
   it('has Redis for trying out, however long the release’s name, where the program looks for it', () => {
     const manifests = readManifests(
       helmTemplate({
