@@ -601,6 +601,22 @@ describe('docker/kubernetes', () => {
     for (const title of kustomizations) expect(titles).toContain(title)
   })
 
+  it.each(['trustee1', 'trustee2', 'background-check'])(
+    'does not take all guests behind the ingress for one that asks too much: %s',
+    (half) => {
+      const config = (path: string) =>
+        parseToml(readFileSync(join(folder, 'kustomize', path, 'config.toml'), 'utf8'))
+      const values: { config: { http_server: Record<string, unknown> } } = parseYaml(
+        readFileSync(join(folder, 'helm/passport-kbs/examples/ingress.yaml'), 'utf8'),
+      )
+      const { http_server: http, ...others } = config(half)
+      expect(config(`overlays/ingress/${half}`)).toEqual({
+        ...others,
+        http_server: { ...(http as object), ...values.config.http_server },
+      })
+    },
+  )
+
   it('installs the version of this checkout, and for trying out the Redis of the compose files', () => {
     const text = (path: string) => readFileSync(resolve(folder, path), 'utf8')
     const { version } = JSON.parse(text('../../package.json')) as { version: string }
