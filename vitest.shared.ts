@@ -5,7 +5,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: [new URL('./vitest.temporary-folder.ts', import.meta.url).pathname],
-    testTimeout: 20_000,
+    // for a busy machine: what a test promises about time it says itself
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     passWithNoTests: false,
   },
 })
