@@ -99,7 +99,7 @@ describe('docs/deploy-kubernetes.md', () => {
 
   it('puts into Secrets what kbsctl init has made, and nothing that belongs in no cluster', () => {
     const files = guideObjects().flatMap((made) => [...made.files.values()])
-    const made = files.filter((file) => file.startsWith('trustee'))
+    const made = files.filter((file) => /^(trustee[12]|as)\//.test(file))
     expect(made.length).toBeGreaterThan(15)
     for (const file of made) {
       expect(existsSync(join(folder, file)), file).toBe(true)
@@ -175,6 +175,8 @@ describe.skipIf(!available)('what the page installs', () => {
       helmTemplate({ name: 'kbs-attest', values: ['trustee1', 'intel-trust-authority'] }),
       helmTemplate({ name: 'kbs-resource', values: ['trustee2'] }),
       helmTemplate({ name: 'kbs', values: ['background-check'] }),
+      helmTemplate({ name: 'attestation-service', values: ['attestation-service', 'trial'] }),
+      helmTemplate({ name: 'kbs-attest', values: ['trustee1', 'remote-attestation'] }),
       ...['trustee1', 'trustee2', 'background-check', 'overlays/ita/trustee1'].map(kustomizeBuild),
     ]
     for (const rendering of renderings) {

@@ -21,7 +21,7 @@ import {
 import { type ManifestCheck, openManifestSchemas } from '../src/kubernetes/manifest-schema.ts'
 import { mountedFiles, mountedFolders } from '../src/kubernetes/mounted-files.ts'
 import { restrictedViolations } from '../src/kubernetes/pod-security.ts'
-import { helmTemplate, kubernetesToolsAvailable, toolsFolder } from '../src/kubernetes/tools.ts'
+import { helmLint, helmTemplate, kubernetesToolsAvailable, toolsFolder } from '../src/kubernetes/tools.ts'
 
 const available = kubernetesToolsAvailable()
 const folder = resolve(import.meta.dirname, '../../docker/kubernetes')
@@ -446,6 +446,16 @@ describe.skipIf(!available)('the chart', () => {
     })
   })
 
+  it.each(['trustee1', 'trustee2', 'background-check', 'attestation-service'])(
+    'has nothing that helm lint would point out: %s',
+    (example) => {
+      expect(helmLint([example])).toEqual({
+        yaml: expect.stringContaining('0 chart(s) failed'),
+        refusal: undefined,
+      })
+    },
+  )
+
   it('takes dates and other big numbers of a values file as they are written', () => {
     const inline =
       'rewrap: { enabled: true, suffix: 20261123 }\nconfig: { max_sessions: 10000000, http_server: { max_connections: 1000000 } }\n'
@@ -564,6 +574,7 @@ extraVolumeMounts: [{ name: vault-token, mountPath: /var/run/vault, readOnly: tr
     ],
     ['metrics on the port of guests', ['metrics.port=8080'], /metrics.port: 8080 is the port of guests/],
     ['a name that no Service can have', ['fullnameOverride=1kbs'], /called 1kbs, which no Service can be/],
+    ['labels by which pods are found', ['podLabels.app\\.kubernetes\\.io/name=x'], /invalid propertyName 'app.kubernetes.io/],
     ['a name with a dot', ['fullnameOverride=kbs.one'], /'\/fullnameOverride'.*does not match pattern/],
     [
       'an ingress that ends the TLS of the attestation service’s callers',

@@ -54,6 +54,12 @@ export function helmTemplate({ name, values, set = [], inline }: Release): Rende
   )
 }
 
+/** What `helm lint` says of our chart with these examples; warnings are refusals. */
+export function helmLint(examples: readonly string[]): Rendering {
+  const files = examples.flatMap((file) => ['--values', join(chart, 'examples', `${file}.yaml`)])
+  return run('helm', ['lint', chart, '--strict', ...files])
+}
+
 /** What `kubectl apply -k` would apply. @param folder below docker/kubernetes/kustomize */
 export function kustomizeBuild(folder: string): Rendering {
   return run('kustomize', ['build', join(kustomizations, folder)])
