@@ -118,17 +118,23 @@ export class EvidenceRejected extends Error {
   readonly detail: string
   /** Names of the checks that were made and passed before, in order; what is in neither was not reached. */
   readonly passed: readonly string[]
+  /**
+   * True: no verdict on the evidence. A source of certificates, lists or collateral could not be asked, or gave nothing
+   * that can be used; the same evidence may pass once the source is mended. Evidence alone never makes it true.
+   */
+  readonly outage: boolean
   constructor(
     code: RejectionCode,
     check: string,
     detail: string,
-    options: { cause?: unknown; passed?: readonly string[] } = {},
+    options: { cause?: unknown; passed?: readonly string[]; outage?: boolean } = {},
   ) {
     super(`${code}: ${detail}`, 'cause' in options ? { cause: options.cause } : undefined)
     this.code = code
     this.check = check
     this.detail = detail
     this.passed = Object.freeze([...(options.passed ?? [])])
+    this.outage = options.outage ?? false
   }
 }
 
@@ -139,13 +145,35 @@ export class EvidenceRejected extends Error {
 export class CheckFailure extends Error {
   override readonly name = 'CheckFailure'
   readonly code: RejectionCode
-  constructor(code: RejectionCode, detail: string, options?: { cause?: unknown }) {
+  /** As in `EvidenceRejected`. */
+  readonly outage: boolean
+  constructor(
+    code: RejectionCode,
+    detail: string,
+    { outage = false, ...options }: { cause?: unknown; outage?: boolean } = {},
+  ) {
     super(detail, options)
     this.code = code
+    this.outage = outage
   }
 }
 
 /** Throws `CheckFailure`; for use in expressions. */
 export function fail(code: RejectionCode, detail: string, cause?: unknown): never {
   throw new CheckFailure(code, detail, cause === undefined ? undefined : { cause })
+}
+
+/** As `fail`, for what is the fault of a source and says nothing of the evidence. */
+export function failForOutage(code: RejectionCode, detail: string, cause?: unknown): never {
+  throw new CheckFailure(code, detail, { outage: true, ...(cause === undefined ? {} : { cause }) })
+}
+
+/** Makes a check of nothing but what a source gave: where it fails, that is the source's fault. */
+export function blamingSource<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof CheckFailure)) throw error
+    return failForOutage(error.code, error.message, error)
+  }
 }

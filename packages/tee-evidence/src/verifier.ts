@@ -119,7 +119,11 @@ export class CheckRun {
 function rejectionOf(check: Check, error: unknown, passed: readonly string[]): EvidenceRejected {
   if (error instanceof EvidenceRejected) return error
   if (error instanceof CheckFailure) {
-    return new EvidenceRejected(error.code, check.name, error.message, { cause: error, passed })
+    return new EvidenceRejected(error.code, check.name, error.message, {
+      cause: error,
+      passed,
+      outage: error.outage,
+    })
   }
   // The list of codes is never empty; the fallback only satisfies the type.
   const code = check.codes[0] ?? 'EVIDENCE_MALFORMED'

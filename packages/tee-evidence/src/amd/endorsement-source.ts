@@ -23,8 +23,11 @@ export interface EndorsementOffer {
   readonly certificate: Uint8Array
   /** The certificate has been verified for the request: the source may keep it. */
   accept(): void
-  /** It has not: the source must not offer it again soon. */
-  refuse(): void
+  /**
+   * It has not: the source must not offer it again soon.
+   * @param damaged it is no certificate of AMD's at all; else it is one, but another than was asked for
+   */
+  refuse(damaged: boolean): void
 }
 
 export interface EndorsementSource {
@@ -32,7 +35,7 @@ export interface EndorsementSource {
   readonly name: string
   /**
    * Offers candidates, the most likely first; the caller takes the first that verifies.
-   * Ends without an offer when there is none; throws `EndorsementUnavailable` when it cannot tell.
+   * Ends without an offer when there is none; throws `EndorsementUnavailable` when it cannot tell, or to say why not.
    */
   vceks(request: VcekRequest): AsyncIterable<EndorsementOffer>
   /** The DER CRL, not verified. Throws `EndorsementUnavailable`. */
@@ -42,4 +45,10 @@ export interface EndorsementSource {
 /** A source could not give what it was asked for. The message is for the operator. */
 export class EndorsementUnavailable extends Error {
   override readonly name = 'EndorsementUnavailable'
+  /** True: the source knows that it has none. False: it could not be asked, or its answer is none. */
+  readonly absent: boolean
+  constructor(message: string, { absent = false, ...options }: { cause?: unknown; absent?: boolean } = {}) {
+    super(message, options)
+    this.absent = absent
+  }
 }

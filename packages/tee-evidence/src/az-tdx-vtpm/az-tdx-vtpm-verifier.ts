@@ -148,6 +148,7 @@ function authenticate(dcap: Dcap, run: CheckRun, quote: TdQuote, now: Date): Aut
     throw new EvidenceRejected(azureCodes[error.code] ?? error.code, error.check, error.detail, {
       cause: error,
       passed: error.passed,
+      outage: error.outage,
     })
   }
 }

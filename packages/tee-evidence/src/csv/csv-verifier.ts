@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from '@passport-kbs/protocol'
 import { eventLogChecks, verifyEventLog } from '../eventlog/event-log-evidence.ts'
 import { expectationCheck, requireReportData, requireUsableExpectations } from '../intel/report-binding.ts'
-import { fail } from '../rejection.ts'
+import { blamingSource, fail, failForOutage } from '../rejection.ts'
 import { type HygonPlatform, type HygonRiskRules, hygonRisk } from '../risk/hygon-risk.ts'
 import { type RiskAppraisal, withRisk } from '../risk/risk-rule.ts'
 import {
@@ -17,7 +17,12 @@ import { csvChecks } from './csv-checks.ts'
 import { csvClaims } from './csv-claims.ts'
 import { type CsvEvidence, chipIdOf, csvEventLogBytes, readCsvEvidence } from './csv-evidence.ts'
 import { hygonKeyUsage, hygonSm2Algorithm, verifyHygonSignature } from './hygon-certificate.ts'
-import { type HskCekOffer, type HygonCertificateSource, hskCekOffer } from './hygon-certificate-source.ts'
+import {
+  type HskCekOffer,
+  type HygonCertificateSource,
+  HygonCertificatesUnavailable,
+  hskCekOffer,
+} from './hygon-certificate-source.ts'
 import {
   HygonChainVerifier,
   type HygonRoot,
@@ -143,11 +148,12 @@ async function verifyChain(
   // no signature covers the serial number: that a report comes from a listed chip, only that chip's own certificates prove
   const ownHskCek = listed.has(chipId) ? undefined : evidence.hskCek
   const offer = await run.makeAsync('chip-certificates', () => chipCertificates(ownHskCek, chipId, source))
-  const hskCek = run.make('chip-certificate-format', () =>
-    refusing(offer, () => readHskCek(offer.certificates)),
-  )
+  // what the guest itself brought is evidence; all else is what a source gave
+  const judging = <T>(make: () => T): T =>
+    offer.certificates === ownHskCek ? make() : blamingSource(() => refusing(offer, make))
+  const hskCek = run.make('chip-certificate-format', () => judging(() => readHskCek(offer.certificates)))
   const pek = run.make('pek-format', () => readPek(evidence.pek))
-  run.make('chip-chain', () => refusing(offer, () => chains.requireChip(hskCek)))
+  run.make('chip-chain', () => judging(() => chains.requireChip(hskCek)))
   offer.accept()
   run.make('pek-signature', () => chains.requirePek(hskCek, pek))
   return pek
@@ -159,8 +165,13 @@ async function chipCertificates(
   source: HygonCertificateSource | undefined,
 ): Promise<HskCekOffer> {
   if (ownHskCek !== undefined) return hskCekOffer(ownHskCek)
-  const offer = await source?.hskCek(chipId)
+  const offer = await source?.hskCek(chipId).catch(failed)
   return offer ?? fail('CSV_CHAIN_UNAVAILABLE', `no source has HSK and CEK of chip ${chipId}`)
+}
+
+function failed(cause: unknown): never {
+  if (!(cause instanceof HygonCertificatesUnavailable)) throw cause
+  failForOutage('CSV_CHAIN_UNAVAILABLE', cause.message, cause)
 }
 
 /** Tells the source when what it offered does not pass. */

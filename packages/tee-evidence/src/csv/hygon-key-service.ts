@@ -1,4 +1,4 @@
-import { DownloadRefused, download, type Fetch } from '../amd/kds/download.ts'
+import { download, type Fetch, saysAbsent } from '../amd/kds/download.ts'
 import { isChipId } from './csv-evidence.ts'
 import {
   type HygonCertificateSource,
@@ -23,8 +23,8 @@ export interface HygonKeyServiceOptions {
 const maxAnswerBytes = 64 * 1024
 
 /**
- * The client of a Hygon key service: `GET hsk_cek?snumber=<chip id>` (spec 04 §9.5, step 4). 404 and 410 mean that the
- * chip is unknown; everything else but 200 is a failure. Redirects are not followed.
+ * The client of a Hygon key service: `GET hsk_cek?snumber=<chip id>` (spec 04 §9.5, step 4). 400, 404, 410 and
+ * 422 mean that the chip is unknown; everything else but 200 is a failure. Redirects are not followed.
  */
 export function hygonKeyService({
   fetch,
@@ -62,7 +62,7 @@ async function hskCekAt(fetch: Fetch, url: string, timeoutMs: number): Promise<U
   try {
     return await download(fetch, url, maxAnswerBytes, timeoutMs)
   } catch (error) {
-    if (error instanceof DownloadRefused && (error.status === 404 || error.status === 410)) return undefined
+    if (saysAbsent(error)) return undefined
     const message = `the key service could not be asked: ${reasonOf(error)}`
     throw new HygonCertificatesUnavailable(message, { cause: error })
   }

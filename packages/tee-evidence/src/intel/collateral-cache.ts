@@ -1,4 +1,4 @@
-import { type CheckFailure, fail } from '../rejection.ts'
+import { CheckFailure } from '../rejection.ts'
 import type { IntelRoot } from './certificate-chain.ts'
 import type {
   CollateralDocument,
@@ -180,7 +180,7 @@ class Cache implements CollateralCache {
     }
     const failure = this.#failures.get(name)
     if (failure !== undefined && now < failure.until) {
-      return failure.expired ?? fail(failure.error.code, failure.error.message, failure.error)
+      return failure.expired ?? failAgain(failure.error)
     }
     return this.#load(name, key, issuer)
   }
@@ -229,7 +229,7 @@ class Cache implements CollateralCache {
     if ('error' in outcome) {
       const until = this.#options.now() + this.#options.negativeMs
       this.#remember(this.#failures, name, { ...outcome, until })
-      return outcome.expired ?? fail(outcome.error.code, outcome.error.message, outcome.error)
+      return outcome.expired ?? failAgain(outcome.error)
     }
     const known = this.#entries.get(name)
     // a stale mirror must not undo what is known already
@@ -301,4 +301,9 @@ class Cache implements CollateralCache {
       this.#pool.note(filesHealth, cause)
     }
   }
+}
+
+/** For each who asks an error of its own. */
+function failAgain(cause: CheckFailure): never {
+  throw new CheckFailure(cause.code, cause.message, { cause, outage: cause.outage })
 }

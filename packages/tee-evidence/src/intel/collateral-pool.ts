@@ -52,6 +52,7 @@ export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: Po
       const deadline = performance.now() + deadlineMs
       const reasons: string[] = []
       let refused: CheckFailure | undefined
+      let outage = false
       let expired: CollateralDocument | undefined
       for (const upstream of upstreams) {
         const record = records.get(upstream.name) ?? newRecord()
@@ -68,11 +69,13 @@ export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: Po
           return { document, window, upstream: upstream.name }
         } catch (error) {
           reasons.push(error instanceof Error ? error.message : String(error))
+          outage ||= !saysAbsent(key, error)
           if (error instanceof CheckFailure) refused ??= naming(`${upstream.name}, ${key.kind}`, error)
           failed(record, error, now())
         }
       }
-      const error = refused ?? new CheckFailure('COLLATERAL_UNAVAILABLE', reasons.join('; ') || 'no upstream')
+      const error =
+        refused ?? new CheckFailure('COLLATERAL_UNAVAILABLE', reasons.join('; ') || 'no upstream', { outage })
       return { error, expired }
     },
     /** Records how something other than an upstream did; without `error`: well. */
@@ -86,9 +89,14 @@ export function createUpstreamPool({ upstreams, now, timeoutMs, deadlineMs }: Po
   }
 }
 
-/** What is wrong, and where it came from. */
+/** Every upstream has the documents that are not of one platform: where one says no, it is not what it should be. */
+function saysAbsent({ kind }: CollateralKey, error: unknown): boolean {
+  return kind === 'tcb-info' && error instanceof UpstreamError && error.fault === 'absent'
+}
+
+/** What is wrong, and where it came from. Never the fault of evidence, which has no part in what upstreams serve. */
 function naming(place: string, cause: CheckFailure): CheckFailure {
-  return new CheckFailure(cause.code, `${place}: ${cause.message}`, { cause })
+  return new CheckFailure(cause.code, `${place}: ${cause.message}`, { cause, outage: true })
 }
 
 function newRecord(): UpstreamRecord {

@@ -46,7 +46,11 @@ export interface CollateralRequest {
 
 /** Where collateral comes from. A verifier believes nothing of what it gives until it has verified it. */
 export interface CollateralSource {
-  /** @throws CheckFailure `COLLATERAL_UNAVAILABLE`, or what is wrong with all that could be had; bounded in time */
+  /**
+   * Bounded in time.
+   * @throws CheckFailure `COLLATERAL_UNAVAILABLE`, or what is wrong with all that could be had; `outage` unless the source
+   *   knows that there is none for the platform
+   */
   collateralFor(request: CollateralRequest): Promise<QuoteCollateral>
 }
 

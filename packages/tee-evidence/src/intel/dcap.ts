@@ -1,5 +1,5 @@
 import type { JsonObject } from '@passport-kbs/protocol'
-import { fail } from '../rejection.ts'
+import { blamingSource, fail } from '../rejection.ts'
 import { type IntelPlatform, type IntelRiskRules, intelRisk } from '../risk/intel-risk.ts'
 import { withRisk } from '../risk/risk-rule.ts'
 import type { Check, CheckRun } from '../verifier.ts'
@@ -85,7 +85,9 @@ export function createDcap({
       const request = { tee: quote.tee, fmspc: pck.fmspc, issuer: chain.issuer }
       const served = await run.makeAsync('collateral-availability', () => source.collateralFor(request))
       const collateral = openCollateral(run, authenticator, served, chain)
-      run.make('collateral-validity', () => requireValidCollateral(collateral, now, reportExpired))
+      run.make('collateral-validity', () =>
+        blamingSource(() => requireValidCollateral(collateral, now, reportExpired)),
+      )
       run.make('revocation', () => requireNothingRevoked(chain, collateral))
       const { launch, current } = judgePlatform(run, authentic, collateral)
       const found = risk.appraise(run, platformOf(authentic, collateral, { launch, current }), now)
@@ -121,14 +123,15 @@ function openCollateral(
   served: QuoteCollateral,
   { issuer }: PckChain,
 ): AuthenticCollateral {
-  const tcbInfo = run.make('tcb-info-signature', () => authenticator.tcbInfo(served.tcbInfo))
-  const qeIdentity = run.make('qe-identity-signature', () => authenticator.qeIdentity(served.qeIdentity))
-  const rootCaCrl = run.make('root-crl-signature', () => authenticator.rootCaCrl(served.rootCaCrl))
-  const pckCrl = run.make('pck-crl-signature', () => authenticator.pckCrl(served.pckCrl, issuer))
+  const open = <T>(check: string, make: () => T): T => run.make(check, () => blamingSource(make))
+  const tcbInfo = open('tcb-info-signature', () => authenticator.tcbInfo(served.tcbInfo))
+  const qeIdentity = open('qe-identity-signature', () => authenticator.qeIdentity(served.qeIdentity))
+  const rootCaCrl = open('root-crl-signature', () => authenticator.rootCaCrl(served.rootCaCrl))
+  const pckCrl = open('pck-crl-signature', () => authenticator.pckCrl(served.pckCrl, issuer))
   return {
-    tcbInfo: run.make('tcb-info-version', () => tcbInfo.read()),
+    tcbInfo: open('tcb-info-version', () => tcbInfo.read()),
     tcbInfoSigner: tcbInfo.signer,
-    qeIdentity: run.make('qe-identity-version', () => qeIdentity.read()),
+    qeIdentity: open('qe-identity-version', () => qeIdentity.read()),
     qeIdentitySigner: qeIdentity.signer,
     pckCrl,
     rootCaCrl,

@@ -21,8 +21,13 @@ export interface WatchedFile {
 export function watchedFile(path: string): WatchedFile {
   return {
     async version() {
-      const facts = await stat(path, { bigint: true }).catch(() => undefined)
-      return facts === undefined ? undefined : `${facts.ino} ${facts.size} ${facts.mtimeNs}`
+      try {
+        const facts = await stat(path, { bigint: true })
+        return `${facts.ino} ${facts.size} ${facts.mtimeNs}`
+      } catch (error) {
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+        throw error
+      }
     },
     async read() {
       const bytes = await readLimited(path, maxToolFileBytes)
@@ -97,6 +102,7 @@ async function assembled(
     }
   } catch (cause) {
     const reason = cause instanceof UpstreamError ? cause.message : 'the offline collateral cannot be read'
-    throw new CheckFailure('COLLATERAL_UNAVAILABLE', reason, { cause })
+    const outage = !(cause instanceof UpstreamError && cause.fault === 'absent')
+    throw new CheckFailure('COLLATERAL_UNAVAILABLE', reason, { cause, outage })
   }
 }

@@ -23,6 +23,14 @@ export class DownloadRefused extends Error {
   }
 }
 
+/**
+ * Whether the server has looked and has nothing: what was asked for is unknown to it, or nothing that could exist. Both
+ * may be invented by whoever made the evidence, so neither is a failure of the server.
+ */
+export function saysAbsent(error: unknown): boolean {
+  return error instanceof DownloadRefused && [400, 404, 410, 422].includes(error.status)
+}
+
 export const connectTimeout = 5_000
 export const totalTimeout = 10_000
 

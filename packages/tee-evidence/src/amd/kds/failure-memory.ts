@@ -2,7 +2,7 @@
  * What must not be asked again yet. KDS throttles by client, and evidence that nobody has authenticated chooses what
  * is asked for: without this, one guest could use up the allowance of all (spec 03 §5.2, §12.9).
  */
-import { DownloadRefused } from './download.ts'
+import { DownloadRefused, saysAbsent } from './download.ts'
 
 const second = 1000
 const minute = 60 * second
@@ -14,10 +14,22 @@ const longestBackOff = 5 * minute
 const longestRetryAfter = 60 * minute
 const keysKept = 4096
 
+/** Why a key must not be asked for now. */
+export interface ReasonToWait {
+  readonly text: string
+  /** The server has said that it has nothing. */
+  readonly absent: boolean
+}
+
+interface KeyFailure {
+  readonly until: number
+  readonly absent: boolean
+}
+
 export class FailureMemory {
   readonly #now: () => Date
-  /** Key to the time until which it is not asked for. Oldest first. */
-  readonly #keys = new Map<string, number>()
+  /** Key to the failure for which it is not asked for. Oldest first. */
+  readonly #keys = new Map<string, KeyFailure>()
   #serverClosedUntil = 0
   #serverFailures = 0
 
@@ -26,13 +38,15 @@ export class FailureMemory {
   }
 
   /** Why `key` must not be asked for now; undefined when it may. */
-  reasonToWait(key: string): string | undefined {
+  reasonToWait(key: string): ReasonToWait | undefined {
     const now = this.#now().getTime()
-    if (now < this.#serverClosedUntil)
-      return `server failed, next attempt in ${left(this.#serverClosedUntil, now)} s`
-    const until = this.#keys.get(key)
-    if (until !== undefined && now < until) return `failed before, next attempt in ${left(until, now)} s`
-    return undefined
+    const known = this.#keys.get(key)
+    const failure = known !== undefined && now < known.until ? known : undefined
+    // what the server has said of a key stays said while it is down
+    if (now < this.#serverClosedUntil && failure?.absent !== true)
+      return { text: `server failed, next attempt in ${left(this.#serverClosedUntil, now)} s`, absent: false }
+    if (failure === undefined) return undefined
+    return { text: `failed before, next attempt in ${left(failure.until, now)} s`, absent: failure.absent }
   }
 
   /** The server gave an answer that is one. */
@@ -47,7 +61,7 @@ export class FailureMemory {
   failed(key: string, error: unknown): void {
     if (error instanceof DownloadRefused && error.status < 500 && error.status !== 429) {
       this.#serverFailures = 0
-      this.#remember(key, error.status === 404 ? absentFor : refusedFor)
+      this.#remember(key, error.status === 404 ? absentFor : refusedFor, saysAbsent(error))
       return
     }
     this.#serverFailures += 1
@@ -56,14 +70,17 @@ export class FailureMemory {
     this.#serverClosedUntil = this.#now().getTime() + Math.max(backOff, asked ?? 0)
   }
 
-  /** The answer for `key` turned out not to be the right certificate. */
-  refused(key: string): void {
-    this.#remember(key, refusedFor)
+  /**
+   * The answer for `key` turned out not to be the right certificate.
+   * @param damaged it was no certificate of AMD's at all
+   */
+  refused(key: string, damaged: boolean): void {
+    this.#remember(key, refusedFor, !damaged)
   }
 
-  #remember(key: string, duration: number): void {
+  #remember(key: string, duration: number, absent: boolean): void {
     this.#keys.delete(key)
-    this.#keys.set(key, this.#now().getTime() + duration)
+    this.#keys.set(key, { until: this.#now().getTime() + duration, absent })
     const oldest = this.#keys.keys().next()
     if (this.#keys.size > keysKept && oldest.done === false) this.#keys.delete(oldest.value)
   }

@@ -10,7 +10,7 @@ import {
 } from '../endorsement-source.ts'
 import { crlLimit } from '../revocation.ts'
 import { crlUrl, kdsBaseUrl, vcekFile, vcekUrl } from './addresses.ts'
-import { download, type Fetch, fetchWithConnectDeadline } from './download.ts'
+import { download, type Fetch, fetchWithConnectDeadline, saysAbsent } from './download.ts'
 import { FailureMemory } from './failure-memory.ts'
 import { nodeStoreFiles, type StoreFiles } from './store-files.ts'
 
@@ -53,13 +53,13 @@ export function createKdsSource(options: KdsOptions = {}): EndorsementSource {
       const certificate = await kds.get(url, certificateLimit)
       // AMD answers with DER; PEM from this address is a sign of something else in the way.
       if (certificate[0] !== 0x30) {
-        kds.refuse(url)
+        kds.refuse(url, true)
         throw new EndorsementUnavailable('the answer is not a DER certificate')
       }
       yield {
         certificate,
         accept: () => cache.put(url, request, certificate),
-        refuse: () => kds.refuse(url),
+        refuse: (damaged) => kds.refuse(url, damaged),
       }
     },
     crl: (request: CrlRequest) => kds.get(crlUrl(baseUrl, request), crlLimit),
@@ -95,20 +95,21 @@ class KdsClient {
     return request
   }
 
-  refuse(url: string): void {
-    this.#failures.refused(url)
+  refuse(url: string, damaged: boolean): void {
+    this.#failures.refused(url, damaged)
   }
 
   async #request(url: string, limit: number): Promise<Uint8Array> {
     const reason = this.#failures.reasonToWait(url)
-    if (reason !== undefined) throw new EndorsementUnavailable(reason)
+    if (reason !== undefined) throw new EndorsementUnavailable(reason.text, { absent: reason.absent })
     try {
       const body = await download(this.#fetch, url, limit, this.#timeout)
       this.#failures.succeeded()
       return body
     } catch (cause) {
       this.#failures.failed(url, cause)
-      throw new EndorsementUnavailable(cause instanceof Error ? cause.message : 'request failed', { cause })
+      const message = cause instanceof Error ? cause.message : 'request failed'
+      throw new EndorsementUnavailable(message, { cause, absent: saysAbsent(cause) })
     }
   }
 }

@@ -34,7 +34,7 @@ export function createOfflineStoreSource(options: OfflineStoreOptions = {}): End
     },
     async crl(request: CrlRequest): Promise<Uint8Array> {
       const crl = await files.read(join(path, crlFile(request)), crlLimit)
-      if (crl === undefined) throw new EndorsementUnavailable('no CRL file')
+      if (crl === undefined) throw new EndorsementUnavailable('no CRL file', { absent: true })
       return crl
     },
   }
