@@ -574,7 +574,11 @@ extraVolumeMounts: [{ name: vault-token, mountPath: /var/run/vault, readOnly: tr
     ],
     ['metrics on the port of guests', ['metrics.port=8080'], /metrics.port: 8080 is the port of guests/],
     ['a name that no Service can have', ['fullnameOverride=1kbs'], /called 1kbs, which no Service can be/],
-    ['labels by which pods are found', ['podLabels.app\\.kubernetes\\.io/name=x'], /invalid propertyName 'app.kubernetes.io/],
+    [
+      'labels by which pods are found',
+      ['podLabels.app\\.kubernetes\\.io/name=x'],
+      /invalid propertyName 'app.kubernetes.io/,
+    ],
     ['a name with a dot', ['fullnameOverride=kbs.one'], /'\/fullnameOverride'.*does not match pattern/],
     [
       'an ingress that ends the TLS of the attestation service’s callers',
