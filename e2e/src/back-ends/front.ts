@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import { makeCertificate, type TestIdentity } from '@passport-kbs/testing/tls'
+import type { Fault, Mend } from './faults.ts'
 
 export type CertificateFault = 'unknown CA' | 'wrong name' | 'expired certificate'
 
@@ -56,6 +57,19 @@ export class Front {
   /** `https://localhost:port` */
   get url(): string {
     return `https://localhost:${this.#port}`
+  }
+
+  /** Lets it fail as any server can, by `down` or a certificate; undefined for the faults of one protocol. */
+  async begin(fault: Fault): Promise<Mend | undefined> {
+    if (fault === 'down') {
+      await this.goDown()
+      return () => this.comeBack()
+    }
+    if (fault === 'unknown CA' || fault === 'wrong name' || fault === 'expired certificate') {
+      this.show(fault)
+      return async () => this.show()
+    }
+    return undefined
   }
 
   async goDown(): Promise<void> {

@@ -70,14 +70,8 @@ export async function startGrpcBackEnd(upstream: number): Promise<GrpcBackEnd> {
     front,
     strayed: () => strayed,
     async begin(fault) {
-      if (fault === 'down') {
-        await front.goDown()
-        return () => front.comeBack()
-      }
-      if (fault === 'unknown CA' || fault === 'wrong name' || fault === 'expired certificate') {
-        front.show(fault)
-        return async () => front.show()
-      }
+      const mend = await front.begin(fault)
+      if (mend !== undefined) return mend
       const chosen = answers[fault]
       if (chosen === undefined) throw new Error(`a gRPC server cannot fail like this: ${fault}`)
       answer = chosen

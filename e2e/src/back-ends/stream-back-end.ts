@@ -33,14 +33,8 @@ export async function startStreamBackEnd(
   return {
     front,
     async begin(fault) {
-      if (fault === 'down') {
-        await front.goDown()
-        return () => front.comeBack()
-      }
-      if (fault === 'unknown CA' || fault === 'wrong name' || fault === 'expired certificate') {
-        front.show(fault)
-        return async () => front.show()
-      }
+      const mend = await front.begin(fault)
+      if (mend !== undefined) return mend
       const behaviour = faulty[fault]
       if (behaviour === undefined) throw new Error(`a stream cannot fail like this: ${fault}`)
       front.connected = behaviour

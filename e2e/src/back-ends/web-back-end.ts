@@ -67,14 +67,8 @@ export async function startWebBackEnd(upstream: Upstream, options: FrontOptions 
     front,
     strayed: () => strayed,
     async begin(fault) {
-      if (fault === 'down') {
-        await front.goDown()
-        return () => front.comeBack()
-      }
-      if (fault === 'unknown CA' || fault === 'wrong name' || fault === 'expired certificate') {
-        front.show(fault)
-        return async () => front.show()
-      }
+      const mend = await front.begin(fault)
+      if (mend !== undefined) return mend
       const faulty = answers[fault]
       if (faulty === undefined) throw new Error(`a web server cannot fail like this: ${fault}`)
       answer = faulty
