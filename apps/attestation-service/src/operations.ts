@@ -1,4 +1,9 @@
-import type { AttestationService, Evaluation, EvaluationItem } from '@passport-kbs/attestation-service'
+import {
+  type AttestationService,
+  AttestationUnavailable,
+  type Evaluation,
+  type EvaluationItem,
+} from '@passport-kbs/attestation-service'
 import { type JsonValue, parseTee, stringifyJson } from '@passport-kbs/protocol'
 import type { Audit, Metrics } from '@passport-kbs/service'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
@@ -97,7 +102,10 @@ async function evaluate(
     return evaluation
   } catch (error) {
     metrics.attestationErrors.inc()
-    if (primary !== undefined) metrics.attestationFailed(primary.tee)
+    if (primary !== undefined) {
+      if (error instanceof AttestationUnavailable) metrics.attestationUnavailable(primary.tee)
+      else metrics.attestationFailed(primary.tee)
+    }
     const decision = error instanceof EvidenceRejected ? 'denied' : 'failed'
     audit({ ...record, decision, tee: primary?.tee, reason: auditReason(error) })
     throw error

@@ -3,6 +3,7 @@ import {
   AttestationUnavailable,
   InvalidPolicyId,
   ReferenceValueError,
+  unavailableReason,
 } from '@passport-kbs/attestation-service'
 import { PolicyCompileError } from '@passport-kbs/policy'
 import { KbsProblem, problems } from '@passport-kbs/protocol'
@@ -37,8 +38,9 @@ export function problemOfFailure(error: unknown): KbsProblem {
   if (error instanceof PolicyCompileError || error instanceof InvalidPolicyId)
     return problems.attestationPolicyRefused(error.message, error)
   if (error instanceof ReferenceValueError) return problems.referenceValueRefused(error.message, error)
-  if (error instanceof AttestationUnavailable || error instanceof StorageUnavailable)
-    return problems.serviceUnavailable(error, 5)
+  if (error instanceof AttestationUnavailable)
+    return problems.serviceUnavailable(error, 5, unavailableReason(error))
+  if (error instanceof StorageUnavailable) return problems.serviceUnavailable(error, 5)
   return problems.internalError(error)
 }
 

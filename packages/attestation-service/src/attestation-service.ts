@@ -1,5 +1,6 @@
 import type { JsonValue, Tee } from '@passport-kbs/protocol'
 import type { VersionRecord } from '@passport-kbs/storage'
+import type { EvidenceRejected } from '@passport-kbs/tee-evidence'
 
 export type RuntimeDataHash = 'sha256' | 'sha384' | 'sha512' | 'sm3'
 
@@ -33,8 +34,8 @@ export interface Evaluation {
 
 /**
  * Verify, appraise, mint. The built-in service, a remote Confidential Containers AS and Intel Trust Authority stand
- * behind this interface. `evaluate` throws `EvidenceRejected` (tee-evidence), `AttestationPolicyError` or
- * `AttestationUnavailable`.
+ * behind this interface. `evaluate` throws `EvidenceRejected` (tee-evidence; never with `outage`), `AttestationPolicyError`
+ * or `AttestationUnavailable`.
  */
 export interface AttestationService {
   /** `items[0]` is the primary evidence. */
@@ -93,6 +94,24 @@ export class ReferenceValueError extends Error {
 /** A dependency (store, remote service, vendor collateral) cannot answer now: 503. */
 export class AttestationUnavailable extends Error {
   override readonly name = 'AttestationUnavailable'
+  /** The check that cannot be made, with `outage`, where what is missing is certificates, lists or collateral of a vendor. */
+  readonly unmade: EvidenceRejected | undefined
+  constructor(message: string, { unmade, ...options }: { cause?: unknown; unmade?: EvidenceRejected } = {}) {
+    super(message, options)
+    this.unmade = unmade
+  }
+}
+
+/** For a guest: which check cannot be made. @param rejection with `outage` */
+export function unmadeCheck(rejection: EvidenceRejected): AttestationUnavailable {
+  const { check, code, detail } = rejection
+  const message = `evidence cannot be verified now: ${check}: ${code}: ${detail}`
+  return new AttestationUnavailable(message, { cause: rejection, unmade: rejection })
+}
+
+/** What a caller may know of why there is no answer now: the code, or nothing. */
+export function unavailableReason({ unmade }: AttestationUnavailable): string | undefined {
+  return unmade === undefined ? undefined : `evidence cannot be verified now: ${unmade.code}`
 }
 
 /** A remote service refuses what it was sent. The text is its own: for administrators and operators, not for guests. */

@@ -6,11 +6,12 @@ import {
   type Storage,
   StorageUnavailable,
 } from '@passport-kbs/storage'
-import type { Verifier } from '@passport-kbs/tee-evidence'
+import { EvidenceRejected, type Verifier } from '@passport-kbs/tee-evidence'
 import {
   type AttestationService,
   AttestationUnavailable,
   type EvaluationItem,
+  unmadeCheck,
 } from './attestation-service.ts'
 import { type DefaultPolicyState, installDefaultPolicies } from './default-policies.ts'
 import { assertPolicyId, createPolicyStore } from './policy-store.ts'
@@ -208,11 +209,12 @@ function installOnce(store: KeyValueStore, notice: Notice): () => Promise<readon
   }
 }
 
-/** A store that cannot answer is 503, wherever in the cause it shows. */
+/** A store that cannot answer is 503, wherever in the cause it shows; so is a source of what vouches for evidence. */
 async function available<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
+    if (error instanceof EvidenceRejected && error.outage) throw unmadeCheck(error)
     for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth++) {
       if (cause instanceof StorageUnavailable) {
         throw new AttestationUnavailable('the store cannot answer', { cause: error })

@@ -49,13 +49,18 @@ export async function verifyEvidence(
   devices.sort((a, b) => (a.tee < b.tee ? -1 : a.tee > b.tee ? 1 : 0))
   // the primary evidence binds that of the devices: until it holds, nothing is fetched or computed for them
   const verified = [await verifyItem(primary, enabled, now)]
-  for (const result of await Promise.allSettled(devices.map((item) => verifyItem(item, enabled, now)))) {
-    if (result.status === 'rejected') throw result.reason
-    verified.push(result.value)
-  }
+  const results = await Promise.allSettled(devices.map((item) => verifyItem(item, enabled, now)))
+  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+  // what is refused stays refused, whatever cannot be asked beside it
+  if (failures.length > 0) throw failures.find((failure) => !isOutage(failure)) ?? failures[0]
+  for (const result of results) if (result.status === 'fulfilled') verified.push(result.value)
   const attesters = verified.flat()
   if (attesters.length === 0) throw rejected('the evidence has no attester')
   return attesters
+}
+
+function isOutage(failure: unknown): boolean {
+  return failure instanceof EvidenceRejected && failure.outage
 }
 
 async function verifyItem(

@@ -366,13 +366,14 @@ export const problems = Object.freeze({
       cause,
     }),
 
-  /** 503: something that the answer needs is down or busy. @param retryAfter seconds. */
-  serviceUnavailable: (cause?: unknown, retryAfter?: number) =>
+  /** 503: something that the answer needs is down or busy. @param retryAfter seconds. @param reason for the client. */
+  serviceUnavailable: (cause?: unknown, retryAfter?: number, reason?: string) =>
     new KbsProblem({
       kind: 'ServiceUnavailable',
       status: 503,
       title: 'Service unavailable',
       detail: 'temporarily unavailable, try again later',
+      reason,
       cause,
       ...(retryAfter === undefined ? {} : { retryAfter }),
     }),

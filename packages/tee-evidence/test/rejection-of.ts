@@ -2,7 +2,7 @@ import type { JsonValue } from '@passport-kbs/protocol'
 import { EvidenceRejected, type VerificationRequest, type Verifier } from '../src/index.ts'
 
 /**
- * How a verifier rejects: `code at check`; `accepted` when it does not. Anything else it throws fails
+ * How a verifier rejects: `code at check`, with `, an outage` where it is no verdict; `accepted` when it does not. Anything else it throws fails
  * the test, and so does a code that the check does not state.
  */
 export async function rejectionOf(
@@ -18,6 +18,6 @@ export async function rejectionOf(
     const check = verifier.checks.find(({ name }) => name === error.check)
     if (check?.codes.includes(error.code) !== true)
       throw new Error(`${error.check} does not state ${error.code}`)
-    return `${error.code} at ${error.check}`
+    return `${error.code} at ${error.check}${error.outage ? ', an outage' : ''}`
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Check, CheckRun, EvidenceRejected, fail } from '../src/index.ts'
+import { blamingSource, type Check, CheckRun, EvidenceRejected, fail, failForOutage } from '../src/index.ts'
 
 const checks: readonly Check[] = ['first', 'second', 'third'].map((name) => ({
   name,
@@ -48,6 +48,17 @@ describe('a run over the checks of a verifier', () => {
     await run.makeAsync('first', async () => undefined)
     const failing = run.makeAsync('second', async () => fail('COLLATERAL_UNAVAILABLE', 'nobody answers'))
     await expect(failing).rejects.toMatchObject({ check: 'second', passed: ['first'] })
+  })
+
+  it('says of the fault of a source that it is no verdict, and of nothing else', async () => {
+    const run = new CheckRun(checks)
+    const ofSource = () => failForOutage('COLLATERAL_UNAVAILABLE', 'nobody answers')
+    await expect(run.makeAsync('second', async () => ofSource())).rejects.toMatchObject({ outage: true })
+    const blamed = rejectionIn((other) =>
+      other.make('second', () => blamingSource(() => fail('CRL_TOO_OLD', ''))),
+    )
+    expect(blamed).toMatchObject({ code: 'CRL_TOO_OLD', outage: true })
+    expect(rejectionIn((other) => other.make('second', () => fail('CRL_TOO_OLD', ''))).outage).toBe(false)
   })
 
   it('keeps what a rejection says when checks are made after it', () => {

@@ -1,4 +1,5 @@
 import { Metadata, status } from '@grpc/grpc-js'
+import { AttestationUnavailable } from '@passport-kbs/attestation-service'
 import { trailerNames } from '@passport-kbs/attestation-service/remote'
 import type { KbsProblem } from '@passport-kbs/protocol'
 import { EvidenceRejected } from '@passport-kbs/tee-evidence'
@@ -24,16 +25,20 @@ const codes: Readonly<Record<number, status>> = {
 
 /**
  * A problem in gRPC's words (spec 02 W-22). Rejected evidence has its reason in the trailers too, so that a caller need
- * not read texts.
+ * not read texts; so has evidence that cannot be verified now, which is not to be sent again at once: another attempt
+ * would wait for the same service of a vendor.
  */
 export function callStatus(problem: KbsProblem, requestId: string): CallStatus {
   const metadata = new Metadata()
   metadata.set(trailerNames.requestId, requestId)
-  if (problem.cause instanceof EvidenceRejected) {
-    metadata.set(trailerNames.rejection, problem.cause.code)
-    metadata.set(trailerNames.check, problem.cause.check)
+  const { cause, detail, reason } = problem
+  const unmade = cause instanceof AttestationUnavailable ? cause.unmade : undefined
+  const rejection = cause instanceof EvidenceRejected ? cause : unmade
+  if (rejection !== undefined) {
+    metadata.set(trailerNames.rejection, rejection.code)
+    metadata.set(trailerNames.check, rejection.check)
   }
-  const { detail, reason } = problem
+  if (unmade !== undefined) metadata.set(trailerNames.retryPushback, '-1')
   return {
     code: codes[problem.status] ?? status.INTERNAL,
     details: reason === undefined ? detail : `${detail}: ${reason}`,

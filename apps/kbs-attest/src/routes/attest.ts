@@ -157,7 +157,8 @@ async function evaluate(
     deps.audit({ ...record, decision: 'allowed', jti: evaluation.jti, submods: evaluation.submods })
     return evaluation
   } catch (error) {
-    deps.metrics.attestationFailed(tee)
+    if (error instanceof AttestationUnavailable) deps.metrics.attestationUnavailable(tee)
+    else deps.metrics.attestationFailed(tee)
     const decision =
       error instanceof EvidenceRejected || error instanceof AttestationRefused ? 'denied' : 'failed'
     deps.audit({ ...record, decision, reason: auditReason(error) })

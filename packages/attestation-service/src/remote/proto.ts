@@ -134,12 +134,14 @@ export const serviceNames = {
 
 /** Names of a failure in the trailers, beside gRPC's code and text; what other servers send has none of them. */
 export const trailerNames = {
-  /** Why evidence was rejected: a code of `EvidenceRejected`. */
+  /** Why evidence was rejected, or with `UNAVAILABLE` cannot be verified now: a code of `EvidenceRejected`. */
   rejection: 'attestation-rejection',
   /** Which check failed. */
   check: 'attestation-check',
   /** A UUID that the server's log has too. */
   requestId: 'x-request-id',
+  /** gRPC's own: how long a client is to wait before it sends the call again; negative: that it is not to. */
+  retryPushback: 'grpc-retry-pushback-ms',
 } as const
 
 const definitions = {

@@ -1,6 +1,11 @@
 import { type ServiceError, status } from '@grpc/grpc-js'
 import { EvidenceRejected, type RejectionCode, rejectionCodes } from '@passport-kbs/tee-evidence'
-import { AttestationPolicyError, AttestationRefused, AttestationUnavailable } from '../attestation-service.ts'
+import {
+  AttestationPolicyError,
+  AttestationRefused,
+  AttestationUnavailable,
+  unmadeCheck,
+} from '../attestation-service.ts'
 import { trailerNames } from './proto.ts'
 import { TokenFileError } from './token-file.ts'
 
@@ -9,8 +14,8 @@ const maxDetails = 2_000
 
 /**
  * What a failed call means here. The server's own faults, and those of the way to it, are `AttestationUnavailable`; what
- * it says of the request is `EvidenceRejected` where it names the rule, `AttestationPolicyError` or
- * `AttestationRefused`. A Trustee AS answers `ABORTED` for everything (spec 02 §1.4), its own faults included: that it
+ * it says of the request is `EvidenceRejected` where it names the rule (`AttestationUnavailable` with it where the rule
+ * could not be applied), `AttestationPolicyError` or `AttestationRefused`. A Trustee AS answers `ABORTED` for everything (spec 02 §1.4), its own faults included: that it
  * refuses is all that is known.
  */
 export function remoteFailure(error: unknown, who = 'the remote attestation service'): Error {
@@ -19,7 +24,7 @@ export function remoteFailure(error: unknown, who = 'the remote attestation serv
   if (!isServiceError(error)) return new AttestationUnavailable(`${who} cannot be asked`, { cause: error })
   const unavailable = (what: string, cause: ServiceError) => unavailableBecause(`${who} ${what}`, cause)
   const rejection = rejectionOf(error)
-  if (rejection !== undefined) return rejection
+  if (rejection !== undefined) return rejection.outage ? unmadeCheck(rejection) : rejection
   const details = error.details.slice(0, maxDetails)
   switch (error.code) {
     case status.FAILED_PRECONDITION:
@@ -69,6 +74,10 @@ function rejectionOf(error: ServiceError): EvidenceRejected | undefined {
   const code = rejectionCodes.find((known): known is RejectionCode => known === name)
   if (code === undefined) return undefined
   const where = typeof check === 'string' ? check.slice(0, 128) : 'unknown'
+  if (error.code === status.UNAVAILABLE) {
+    const detail = 'the remote attestation service cannot make the check now'
+    return new EvidenceRejected(code, where, detail, { cause: error, outage: true })
+  }
   return new EvidenceRejected(code, where, 'rejected by the remote attestation service', { cause: error })
 }
 

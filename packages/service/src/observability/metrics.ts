@@ -9,7 +9,7 @@ export interface Count {
 }
 
 /**
- * The metrics of spec 01 §8, under Trustee's names. Two differ in content: response sizes go into their own histogram
+ * The metrics of spec 01 §8, under Trustee's names, and `kbs_attestation_unavailable_total`. Two differ in content: response sizes go into their own histogram
  * instead of that of the requests, and the label `resource_path` is `*` unless the configuration asks for names, since
  * these are names of secrets that any attested client can invent; distinct names are bounded.
  */
@@ -22,6 +22,8 @@ export interface Metrics {
   /** @param tee one of the protocol's TEE names, never what a client sent */
   attestationSucceeded(tee: string): void
   attestationFailed(tee: string): void
+  /** No verdict: what is needed for one does not answer. */
+  attestationUnavailable(tee: string): void
   readonly policyEvaluations: Count
   readonly policyApprovals: Count
   readonly policyViolations: Count
@@ -68,6 +70,11 @@ export function createMetrics(options: {
   )
   const attestationSuccesses = labelled('kbs_attestation_successes_total', 'Tokens issued', 'tee_type')
   const attestationFailures = labelled('kbs_attestation_failures_total', 'Evidence refused', 'tee_type')
+  const attestationOutages = labelled(
+    'kbs_attestation_unavailable_total',
+    'Evidence that could not be verified: a store, a service or a source of certificates or collateral did not answer',
+    'tee_type',
+  )
   const reads = labelled('kbs_resource_reads_total', 'Reads of resources', 'resource_path')
   const writes = labelled('kbs_resource_writes_total', 'Writes of resources', 'resource_path')
   const deletes = labelled('kbs_resource_deletes_total', 'Deletions of resources', 'resource_path')
@@ -94,6 +101,7 @@ export function createMetrics(options: {
     ),
     attestationSucceeded: (tee) => attestationSuccesses.inc({ tee_type: tee }),
     attestationFailed: (tee) => attestationFailures.inc({ tee_type: tee }),
+    attestationUnavailable: (tee) => attestationOutages.inc({ tee_type: tee }),
     policyEvaluations: counter('kbs_policy_evaluations_total', 'Evaluations of the resource policy'),
     policyApprovals: counter('kbs_policy_approvals_total', 'Requests that the policy allowed'),
     policyViolations: counter('kbs_policy_violations_total', 'Requests that the policy denied'),

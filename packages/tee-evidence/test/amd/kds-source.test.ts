@@ -29,6 +29,7 @@ const turinMachine = createVirtualSnpMachine({ generation: 'Turin', now })
 const strangers = createVirtualSnpMachine({ generation: 'Genoa', now })
 const evidence = machine.evidence({ reportData, certificates: 'none' })
 const unavailable = 'VEK_UNAVAILABLE at endorsement-key'
+const outage = `${unavailable}, an outage`
 
 let kds: FakeKds
 let folder: string
@@ -143,26 +144,44 @@ describe('a healthy KDS', () => {
   })
 })
 
-const failures: readonly [string, KdsFailure][] = [
-  ['404', { kind: 'status', status: 404 }],
-  ['429 with Retry-After', { kind: 'status', status: 429, retryAfter: '30' }],
-  ['500', { kind: 'status', status: 500 }],
-  ['HTML with 200', { kind: 'html' }],
-  ['PEM instead of DER', { kind: 'pem' }],
-  ['a body of 10 MB', { kind: 'oversize', bytes: 10_000_000 }],
-  ['a slow drip', { kind: 'slow-drip', everyMilliseconds: 20 }],
-  ['a redirect', { kind: 'redirect' }],
-  ['the certificate of another chip', { kind: 'other-chip', certificate: strangers.endorsementCertificate }],
-  ['no answer', { kind: 'hang' }],
+/** How KDS fails, and whether that says anything of the evidence. */
+const failures: readonly [string, KdsFailure, typeof unavailable | typeof outage][] = [
+  ['404', { kind: 'status', status: 404 }, unavailable],
+  ['400', { kind: 'status', status: 400 }, unavailable],
+  ['403', { kind: 'status', status: 403 }, outage],
+  ['429 with Retry-After', { kind: 'status', status: 429, retryAfter: '30' }, outage],
+  ['500', { kind: 'status', status: 500 }, outage],
+  ['HTML with 200', { kind: 'html' }, outage],
+  ['PEM instead of DER', { kind: 'pem' }, outage],
+  ['a body of 10 MB', { kind: 'oversize', bytes: 10_000_000 }, outage],
+  ['a slow drip', { kind: 'slow-drip', everyMilliseconds: 20 }, outage],
+  ['a redirect', { kind: 'redirect' }, outage],
+  [
+    'the certificate of another chip',
+    { kind: 'other-chip', certificate: strangers.endorsementCertificate },
+    unavailable,
+  ],
+  [
+    'a certificate of another product',
+    { kind: 'other-chip', certificate: turinMachine.endorsementCertificate },
+    unavailable,
+  ],
+  ['DER that is no certificate', { kind: 'other-chip', certificate: Buffer.from('30020500', 'hex') }, outage],
+  [
+    'a certificate with a changed bit',
+    { kind: 'other-chip', certificate: damaged(machine.endorsementCertificate) },
+    outage,
+  ],
+  ['no answer', { kind: 'hang' }, outage],
 ]
 
-describe.each(failures)('a KDS that answers with %s', (_name, failure) => {
+describe.each(failures)('a KDS that answers with %s', (_name, failure, rejection) => {
   it('fails, bounded, and is not asked again at once', async () => {
     kds.fail(failure)
     const verifier = verifierWith(kdsSource({ clock: new Clock().read }))
     const requests = await requestsDuring(async () => {
-      expect(await rejectionOf(verifier, evidence, request)).toBe(unavailable)
-      expect(await rejectionOf(verifier, evidence, request)).toBe(unavailable)
+      expect(await rejectionOf(verifier, evidence, request)).toBe(rejection)
+      expect(await rejectionOf(verifier, evidence, request)).toBe(rejection)
     })
     expect(requests).toHaveLength(1)
   })
@@ -175,6 +194,14 @@ describe.each(failures)('a KDS that answers with %s', (_name, failure) => {
     kds.fail(undefined)
     clock.advance(3600)
     expect(await rejectionOf(verifier, evidence, request)).toBe('accepted')
+  })
+
+  it('is an outage or none whatever the other sources do not have', async () => {
+    kds.fail(failure)
+    const store = createOfflineStoreSource({ path: join(folder, 'nowhere') })
+    const clock = new Clock().read
+    expect(await rejectionOf(verifierWith(kdsSource({ clock }), store), evidence, request)).toBe(rejection)
+    expect(await rejectionOf(verifierWith(store, kdsSource({ clock })), evidence, request)).toBe(rejection)
   })
 
   it('the next source is tried', async () => {
@@ -194,7 +221,7 @@ describe('back-off', () => {
     kds.fail(undefined)
     clock.advance(29)
     const turin = turinMachine.evidence({ reportData, certificates: 'none' })
-    expect(await rejectionOf(verifier, turin, request)).toBe(unavailable)
+    expect(await rejectionOf(verifier, turin, request)).toBe(outage)
     clock.advance(2)
     expect(await rejectionOf(verifier, turin, request)).toBe('accepted')
   })
@@ -207,7 +234,7 @@ describe('back-off', () => {
     await rejectionOf(verifier, evidence, request)
     kds.fail(undefined)
     clock.advance(3599)
-    expect(await rejectionOf(verifier, evidence, request)).toBe(unavailable)
+    expect(await rejectionOf(verifier, evidence, request)).toBe(outage)
     clock.advance(2)
     expect(await rejectionOf(verifier, evidence, request)).toBe('accepted')
   })
@@ -237,6 +264,25 @@ describe('back-off', () => {
     expect(await requestsDuring(() => rejectionOf(verifier, unknown, request))).toEqual([])
   })
 })
+
+describe('a chip that KDS does not know', () => {
+  it('stays unknown while KDS is down', async () => {
+    const verifier = verifierWith(kdsSource({ clock: new Clock().read }))
+    const unknown = strangers.evidence({ reportData, certificates: 'none' })
+    expect(await rejectionOf(verifier, unknown, request)).toBe(unavailable)
+    kds.fail({ kind: 'status', status: 500 })
+    expect(await rejectionOf(verifier, evidence, request)).toBe(outage)
+    expect(await rejectionOf(verifier, unknown, request)).toBe(unavailable)
+  })
+})
+
+/** With another signature than AMD's. */
+function damaged(certificate: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(certificate)
+  const last = copy.length - 1
+  copy[last] = (copy[last] ?? 0) ^ 1
+  return copy
+}
 
 const vcekRequest = {
   generation: 'Genoa',
@@ -315,6 +361,19 @@ describe('an offline store', () => {
   ])('fails, bounded, on %s and does not fall back', async (_name, make) => {
     const store = await storeWith(fallbackVcekFile(vcekRequest), machine.endorsementCertificate)
     await make(join(store, vcekFile(vcekRequest)))
+    expect(await rejectionOf(offline(store), evidence, request)).toBe(outage)
+  })
+
+  it.each([
+    ['is no certificate', Buffer.from('this is no certificate')],
+    ['has a changed bit', damaged(machine.endorsementCertificate)],
+  ])('with a file that %s is damaged, which is no verdict', async (_name, content) => {
+    const store = await storeWith(vcekFile(vcekRequest), content)
+    expect(await rejectionOf(offline(store), evidence, request)).toBe(outage)
+  })
+
+  it('asked under another product than the chip is of has no certificate for that', async () => {
+    const store = await storeWith(fallbackVcekFile(vcekRequest), turinMachine.endorsementCertificate)
     expect(await rejectionOf(offline(store), evidence, request)).toBe(unavailable)
   })
 

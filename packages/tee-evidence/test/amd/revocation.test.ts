@@ -28,6 +28,7 @@ const vcekMachine = createVirtualSnpMachine({ generation: 'Milan', now })
 const vlekMachine = createVirtualSnpMachine({ generation: 'Milan', endorsement: 'vlek', now })
 const revoked = 'CERT_REVOKED at certificate-revocation'
 const unavailable = 'CRL_UNAVAILABLE at certificate-revocation'
+const outage = `${unavailable}, an outage`
 
 let kds: FakeKds
 beforeAll(async () => {
@@ -105,7 +106,12 @@ describe('a list that cannot be used is no list', () => {
     ['of 50 MB', Buffer.alloc(50_000_000, 0x30)],
   ])('%s', async (_name, crl) => {
     kds.setCrl('Milan', 'vcek', crl)
-    expect(await verdicts()).toEqual({ off: 'accepted', soft: 'accepted', require: unavailable })
+    expect(await verdicts()).toEqual({ off: 'accepted', soft: 'accepted', require: outage })
+  })
+
+  it('of a KDS that is down', async () => {
+    kds.fail({ kind: 'status', status: 500 })
+    expect(await verdicts()).toEqual({ off: 'accepted', soft: 'accepted', require: outage })
   })
 
   it('absent', async () => {

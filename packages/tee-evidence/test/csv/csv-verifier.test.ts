@@ -14,6 +14,7 @@ import {
   type CsvVerifierOptions,
   createCsvVerifier,
   EvidenceRejected,
+  firstHygonSource,
   hskCekOffer,
   hygonRoot,
   hygonRootCertificate,
@@ -186,6 +187,8 @@ interface Row {
   readonly what: string
   readonly check: string
   readonly code: RejectionCode
+  /** Default: false. */
+  readonly outage?: boolean
   readonly make: () => readonly [JsonValue, Partial<CsvVerifierOptions>?, VerificationRequest?]
 }
 
@@ -244,18 +247,63 @@ const rows: readonly Row[] = [
     make: () => [chip.evidence({ ...evidenceOptions, withChain: false })],
   },
   {
-    what: 'no chain and a source that fails',
+    what: 'no chain and a source that knows of none',
     check: 'chip-certificates',
     code: 'CSV_CHAIN_UNAVAILABLE',
     make: () => [
       chip.evidence({ ...evidenceOptions, withChain: false }),
-      { certificateSource: { name: 'test', hskCek: () => Promise.reject(new Error('down')) } },
+      { certificateSource: { name: 'test', hskCek: async () => undefined } },
+    ],
+  },
+  {
+    what: 'no chain and a source that cannot be asked',
+    check: 'chip-certificates',
+    code: 'CSV_CHAIN_UNAVAILABLE',
+    outage: true,
+    make: () => [
+      chip.evidence({ ...evidenceOptions, withChain: false }),
+      {
+        certificateSource: firstHygonSource([
+          { name: 'none', hskCek: async () => undefined },
+          { name: 'down', hskCek: () => Promise.reject(new Error('down')) },
+        ]),
+      },
+    ],
+  },
+  {
+    what: 'a source with certificates of another root',
+    check: 'chip-chain',
+    code: 'CSV_CHAIN_INVALID',
+    outage: true,
+    make: () => [
+      chip.evidence({ ...evidenceOptions, withChain: false }),
+      {
+        certificateSource: {
+          name: 'test',
+          hskCek: async () => hskCekOffer(createVirtualHygonChip().hskCek),
+        },
+      },
+    ],
+  },
+  {
+    what: 'a source with the certificates of another chip',
+    check: 'pek-signature',
+    code: 'CSV_CHAIN_INVALID',
+    make: () => [
+      chip.evidence({ ...evidenceOptions, withChain: false }),
+      {
+        certificateSource: {
+          name: 'test',
+          hskCek: async () => hskCekOffer(createVirtualHygonChip({ root }).hskCek),
+        },
+      },
     ],
   },
   {
     what: 'a source with a file cut short',
     check: 'chip-certificate-format',
     code: 'CSV_CERT_MALFORMED',
+    outage: true,
     make: () => [
       chip.evidence({ ...evidenceOptions, withChain: false }),
       { certificateSource: { name: 'test', hskCek: async () => hskCekOffer(chip.hskCek.subarray(0, 832)) } },
@@ -346,8 +394,8 @@ const rows: readonly Row[] = [
 ]
 
 describe('each check fails alone', () => {
-  it.each(rows)('$check: $what', async ({ check, code, make }) => {
-    expect(await rejection(...make())).toMatchObject({ check, code })
+  it.each(rows)('$check: $what', async ({ check, code, outage = false, make }) => {
+    expect(await rejection(...make())).toMatchObject({ check, code, outage })
   })
 
   it.each([

@@ -79,6 +79,16 @@ describe('the client of a key service', () => {
     expect(await hygonKeyService({ fetch }).hskCek(chip.chipId)).toBeUndefined()
   })
 
+  it.each([400, 404, 410, 422])('takes status %d for word that there is none', async (status) => {
+    const client = hygonKeyService({ fetch: async () => new Response('', { status }) })
+    expect(await client.hskCek(chip.chipId)).toBeUndefined()
+  })
+
+  it.each([401, 403, 429, 500, 503])('cannot tell when the status is %d', async (status) => {
+    const client = hygonKeyService({ fetch: async () => new Response('', { status }) })
+    await expect(client.hskCek(chip.chipId)).rejects.toThrow(HygonCertificatesUnavailable)
+  })
+
   it.each(['error', 'redirect', 'too-large', 'never-answers', 'body-never-ends'] as const)(
     'cannot tell when the service fails: %s',
     async (fault) => {
@@ -279,6 +289,7 @@ describe('a verifier with directory, cache and key service', () => {
     const evidence = chip.evidence({ reportData: new Uint8Array(48), withChain: false })
     await expect(verifier.verify(evidence, { now: new Date(0) })).rejects.toMatchObject({
       code: 'CSV_CERT_MALFORMED',
+      outage: true,
     })
   })
 })

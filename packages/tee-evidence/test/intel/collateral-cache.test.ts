@@ -50,6 +50,9 @@ function cacheOf(options: Partial<CollateralCacheOptions> = {}): CollateralCache
   })
 }
 
+/** What is seen of an upstream that cannot be asked. */
+const unreachable = { code: 'COLLATERAL_UNAVAILABLE', outage: true }
+
 function verify(cache: CollateralCache) {
   const verifier = createTdxVerifier({ dcap: createDcap({ root, collateral: cache }) })
   return verifier.verify(evidence, { now: new Date(clock) })
@@ -141,7 +144,7 @@ describe('Cached collateral', () => {
       expect(await status(cache)).toBe('UpToDate')
     }
     clock = now.getTime() + 24 * 29 * hour + 1000
-    expect((await rejection(verify(cache))).code).toBe('COLLATERAL_UNAVAILABLE')
+    expect(await rejection(verify(cache))).toMatchObject(unreachable)
   })
 
   test('is refreshed in the background after a day, without anyone waiting', async () => {
@@ -211,7 +214,7 @@ describe('Cached collateral', () => {
     clock += 48 * hour
     expect(await status(cache)).toBe('UpToDate')
     clock += 120_000
-    expect((await rejection(verify(cache))).code).toBe('COLLATERAL_UNAVAILABLE')
+    expect(await rejection(verify(cache))).toMatchObject(unreachable)
   })
 
   test('is bounded in number', async () => {
@@ -259,8 +262,10 @@ describe('An upstream that fails', () => {
       pcs.fail(failure)
       const cache = cacheOf()
       const begin = performance.now()
-      const { code, check } = await rejection(verify(cache))
-      expect({ code, check }).toEqual({ code: 'COLLATERAL_UNAVAILABLE', check: 'collateral-availability' })
+      const outage = failure.kind !== 'status' || failure.status !== 404
+      const expected = { code: 'COLLATERAL_UNAVAILABLE', check: 'collateral-availability', outage }
+      expect(await rejection(verify(cache))).toEqual(expected)
+      expect(await rejection(verify(cache)), 'remembered').toEqual(expected)
       expect(performance.now() - begin).toBeLessThan(5000)
       expect(cache.documents().filter(({ name }) => name.includes('tcb-info'))).toEqual([])
     },
@@ -275,7 +280,19 @@ describe('An upstream that fails', () => {
 
   test('refuses the connection: COLLATERAL_UNAVAILABLE', async () => {
     const dead = pcsUpstream({ url: 'http://127.0.0.1:1', update: 'early', fetch })
-    expect((await rejection(verify(cacheOf({ upstreams: [dead] })))).code).toBe('COLLATERAL_UNAVAILABLE')
+    expect(await rejection(verify(cacheOf({ upstreams: [dead] })))).toMatchObject(unreachable)
+  })
+
+  test('is an outage also where the other one does not know the platform', async () => {
+    const dead = pcsUpstream({ url: 'http://127.0.0.1:1', update: 'early', fetch })
+    pcs.fail({ kind: 'status', status: 404 })
+    expect(await rejection(verify(cacheOf({ upstreams: [upstream(pcs), dead] })))).toMatchObject(unreachable)
+    expect(await rejection(verify(cacheOf({ upstreams: [dead, upstream(pcs)] })))).toMatchObject(unreachable)
+  })
+
+  test('and knows the platform, but not a document that all platforms share, is none of Intel’s', async () => {
+    pcs.fail({ kind: 'status', status: 404 }, 'rootcacrl')
+    expect(await rejection(verify(cacheOf()))).toMatchObject(unreachable)
   })
 
   test('takes no longer than the deadline for all upstreams together', async () => {
@@ -360,7 +377,7 @@ describe('Collateral that an upstream should not serve', () => {
     pcs.serve('tdx', fmspc, 'platform', intel.collateral({ defect }))
     const files = new MemoryFiles()
     const alone = cacheOf({ files })
-    expect((await rejection(verify(alone))).code).toBe(code)
+    expect(await rejection(verify(alone))).toMatchObject({ code, outage: true })
     expect(alone.documents()).toHaveLength(3)
     expect(files.content.size).toBe(3)
     expect(await status(cacheOf({ upstreams: [upstream(pcs), upstream(mirror)] }))).toBe('UpToDate')
@@ -368,7 +385,7 @@ describe('Collateral that an upstream should not serve', () => {
 
   test('a login page of a proxy is refused', async () => {
     pcs.fail({ kind: 'html' }, 'rootcacrl')
-    expect((await rejection(verify(cacheOf()))).code).toBe('CRL_INVALID')
+    expect(await rejection(verify(cacheOf()))).toMatchObject({ code: 'CRL_INVALID', outage: true })
   })
 
   test('a certificate revoked since the last refresh is refused after the next', async () => {
@@ -382,7 +399,7 @@ describe('Collateral that an upstream should not serve', () => {
     )
     clock += 24 * hour
     await cache.refreshDue()
-    expect((await rejection(verify(cache))).code).toBe('CERT_REVOKED')
+    expect(await rejection(verify(cache))).toMatchObject({ code: 'CERT_REVOKED', outage: false })
   })
 })
 

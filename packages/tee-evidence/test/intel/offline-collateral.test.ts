@@ -53,8 +53,8 @@ describe('An offline file', () => {
   })
 
   test('with early documents only has none for those who want the standard ones', async () => {
-    const { code } = await rejection(evaluationNumber(fixedFile(pcsToolFile([early])), 'standard'))
-    expect(code).toBe('COLLATERAL_UNAVAILABLE')
+    const missing = rejection(evaluationNumber(fixedFile(pcsToolFile([early])), 'standard'))
+    expect(await missing).toMatchObject({ code: 'COLLATERAL_UNAVAILABLE', outage: false })
   })
 
   test('may hold an identity as a JSON string, and members that nobody knows', async () => {
@@ -70,7 +70,8 @@ describe('An offline file', () => {
       const content = JSON.parse(Buffer.from(pcsToolFile([standard])).toString())
       delete content.collaterals[name]
       const file = fixedFile(Buffer.from(JSON.stringify(content)))
-      expect((await rejection(evaluationNumber(file))).code).toBe('COLLATERAL_UNAVAILABLE')
+      const missing = { code: 'COLLATERAL_UNAVAILABLE', outage: false }
+      expect(await rejection(evaluationNumber(file))).toMatchObject(missing)
     },
   )
 
@@ -81,23 +82,24 @@ describe('An offline file', () => {
     ['a member twice', '{"collaterals":{},"collaterals":{}}'],
     ['numbers for texts', '{"collaterals":{"tcbinfos":[{"fmspc":7}],"rootcacrl":7}}'],
   ])('of %s: COLLATERAL_UNAVAILABLE', async (_name, content) => {
-    expect((await rejection(evaluationNumber(fixedFile(Buffer.from(content))))).code).toBe(
-      'COLLATERAL_UNAVAILABLE',
-    )
+    const seen = await rejection(evaluationNumber(fixedFile(Buffer.from(content))))
+    expect(seen).toMatchObject({ code: 'COLLATERAL_UNAVAILABLE', outage: true })
   })
 
   test('of another platform: COLLATERAL_UNAVAILABLE', async () => {
     const other = pcsToolFile([{ ...standard, fmspc: '000000000000' }])
-    expect((await rejection(evaluationNumber(fixedFile(other)))).code).toBe('COLLATERAL_UNAVAILABLE')
+    const missing = { code: 'COLLATERAL_UNAVAILABLE', outage: false }
+    expect(await rejection(evaluationNumber(fixedFile(other)))).toMatchObject(missing)
   })
 
   test('that is edited is refused like any collateral', async () => {
     const edited = Buffer.from(pcsToolFile([standard]))
       .toString()
       .replace('"OutOfDate"', '"UpToDate"')
-    expect((await rejection(evaluationNumber(fixedFile(Buffer.from(edited))))).code).toBe(
-      'COLLATERAL_SIGNATURE_INVALID',
-    )
+    expect(await rejection(evaluationNumber(fixedFile(Buffer.from(edited))))).toMatchObject({
+      code: 'COLLATERAL_SIGNATURE_INVALID',
+      outage: true,
+    })
   })
 })
 
@@ -120,11 +122,14 @@ describe('An offline file on the disk', () => {
     await rename(`${path}.new`, path)
     expect(await number()).toBe(8)
     await rm(path)
-    expect((await rejection(number())).code).toBe('COLLATERAL_UNAVAILABLE')
+    expect(await rejection(number())).toMatchObject({ code: 'COLLATERAL_UNAVAILABLE', outage: false })
   })
 
   test('may be a directory by mistake: COLLATERAL_UNAVAILABLE', async () => {
-    expect((await rejection(evaluationNumber(watchedFile(folder)))).code).toBe('COLLATERAL_UNAVAILABLE')
+    const unreadable = { code: 'COLLATERAL_UNAVAILABLE', outage: true }
+    expect(await rejection(evaluationNumber(watchedFile(folder)))).toMatchObject(unreadable)
+    const beyond = watchedFile(join(folder, 'x'.repeat(300)))
+    expect(await rejection(evaluationNumber(beyond))).toMatchObject(unreadable)
   })
 })
 

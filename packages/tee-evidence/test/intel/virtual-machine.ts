@@ -17,11 +17,14 @@ export function dcapWith(collateral: CollateralOptions | ServedCollateral = {}, 
 }
 
 /** The rejection that `verify` ends in; an acceptance, or any other exception, fails the test. */
-export async function rejection(verify: Promise<unknown>): Promise<{ code: string; check: string }> {
+export async function rejection(
+  verify: Promise<unknown>,
+): Promise<{ code: string; check: string; outage: boolean }> {
   try {
     await verify
   } catch (error) {
-    if (error instanceof EvidenceRejected) return { code: error.code, check: error.check }
+    if (error instanceof EvidenceRejected)
+      return { code: error.code, check: error.check, outage: error.outage }
     throw error
   }
   throw new Error('accepted, although it must be rejected')

@@ -93,7 +93,7 @@ describe('Every fault of a quote is refused for its own reason', () => {
     const versions = of === 'v5' ? ([5] as const) : ([4, 5] as const)
     test.each(versions)(`${name} in version %i: ${code}`, async (version) => {
       const result = await rejection(verifier().verify(evidence({ version, defect: name }), request))
-      expect(result.code).toBe(code)
+      expect(result).toMatchObject({ code, outage: false })
     })
   }
 })
@@ -121,6 +121,7 @@ describe('Every fault of the collateral is refused for its own reason', () => {
     expect(await rejection(using.verify(evidence(), request))).toEqual({
       code: 'CERT_REVOKED',
       check: 'revocation',
+      outage: false,
     })
   })
 
