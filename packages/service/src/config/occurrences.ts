@@ -1,4 +1,4 @@
-import { isPlainObject } from './schema.ts'
+import { isPlainObject } from './schema-values.ts'
 
 /** A key that stands in a document. */
 export interface Occurrence {
