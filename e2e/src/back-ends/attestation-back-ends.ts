@@ -180,13 +180,19 @@ const publicService = 'anybody may ask: there is no credential'
 const unverifiable =
   (code: string) =>
   (log: RegExp): Expectation => ({
-    status: 401,
-    kind: 'AttestationError',
-    reason: new RegExp(`^evidence rejected: ${code}$`),
+    reason: new RegExp(`^evidence cannot be verified now: ${code}$`),
     log,
     ready: 200,
   })
 const noVek = unverifiable('VEK_UNAVAILABLE')
+/** Where a source has been asked, and has nothing for the chip. */
+const unknownVek = (log: RegExp): Expectation => ({
+  status: 401,
+  kind: 'AttestationError',
+  reason: /^evidence rejected: VEK_UNAVAILABLE$/,
+  log,
+  ready: 200,
+})
 
 const keyDistribution: BackEnd<undefined> = {
   name: 'built-in; VCEKs from AMD’s KDS',
@@ -240,7 +246,8 @@ const offlineStore: BackEnd<undefined> = {
   available: diskFaultsAvailable,
   expectations: {
     ...noNetwork,
-    down: noVek(/no source has the VCEK/),
+    // a folder without the file says that there is none; one that is not there has none either
+    down: unknownVek(/no source has the VCEK/),
     quota: 'nobody counts',
     'no format': noVek(/OfflineStore: .*/),
     'wrong shape': '"no format"',

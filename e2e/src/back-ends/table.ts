@@ -24,7 +24,8 @@ log has it, in a line of the request id that the answer names (\`instance\`). Re
 credential is in a log.
 
 - **503**: \`ServiceUnavailable\` with \`Retry-After\`. Guests may ask again.
-- **401** and a code: \`AttestationError\`. Evidence cannot be verified without what vouches for it; guests attest again.
+- **503** and a code: as 503. Evidence cannot be verified now; \`reason\` has the code of the check that cannot be made.
+- **401** and a code: \`AttestationError\`. The source was asked and has nothing for the chip, or none is configured.
 - **write 503**: guests read on; an administrator's write is 503.
 - **not ready**: \`/readyz\` is 503 meanwhile. Elsewhere it is 200, for no other replica would do better; where a place of secrets is down its status is \`degraded\`.
 - **–**: cannot be; see below.
