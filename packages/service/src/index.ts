@@ -24,6 +24,7 @@ export {
   type PolicyWorkbenchRoutesOptions,
   policyWorkbenchRoutes,
 } from './admin/policy-workbench-routes.ts'
+export { isLoopbackSocket, referenceValueAddress } from './config/addresses.ts'
 export { builtInAttestation } from './config/built-in-attestation.ts'
 export type {
   AdminConfig,
@@ -41,7 +42,6 @@ export type {
 } from './config/config.ts'
 export { ConfigError, type ConfigProblem } from './config/config-error.ts'
 export { loadConfig, loadStorageChoices, parseConfig } from './config/load.ts'
-export { isLoopbackSocket, referenceValueAddress } from './config/rules.ts'
 export { accessLog } from './http/access-log.ts'
 export {
   errorHandler,

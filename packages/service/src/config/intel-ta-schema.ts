@@ -1,7 +1,5 @@
 import { z } from 'zod'
-
-const filePath = () => z.string().min(1).max(4096)
-const webAddress = () => z.string().min(1).max(2048)
+import { filePath, webAddress } from './schema-values.ts'
 
 /** `[attestation_service]` with `type = "intel_ta"` (spec 02 §8.1), without the members that every type has. */
 export const intelTrustAuthorityKeys = {

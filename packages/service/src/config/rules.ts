@@ -1,5 +1,13 @@
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { AclError, compileAcl } from '../admin/acl.ts'
+import {
+  isApiOnLoopback,
+  isLoopback,
+  isSameSocket,
+  onLoopback,
+  referenceValueAddress,
+  splitSocket,
+} from './addresses.ts'
 import type { Program } from './config.ts'
 import type { ConfigProblem } from './config-error.ts'
 import type { RawConfig } from './schema.ts'
@@ -75,20 +83,6 @@ const metricsSockets: Rule = ({ http_server: http, attestation_api: api, metrics
       .map(([key]) =>
         problem(`metrics.sockets[${index}]`, `is one of ${key} too`, 'Choose another port, or remove it'),
       ),
-  )
-}
-
-/** Whether a connection to one can be for the other: port 0 is another each time. */
-function isSameSocket(one: string, other: string): boolean {
-  const [a, b] = [splitSocket(one), splitSocket(other)]
-  if (a.port !== b.port || a.port === 0) return false
-  const isAny = (host: string) => /^[0:.]+$/.test(host)
-  const isLocal = a.host === 'localhost' || b.host === 'localhost'
-  return (
-    a.host === b.host ||
-    isAny(a.host) ||
-    isAny(b.host) ||
-    (isLocal && isLoopback(a.host) && isLoopback(b.host))
   )
 }
 
@@ -180,11 +174,6 @@ const remoteReferenceValues: Rule = ({ attestation_service: service }, program) 
   if (rvps.type !== 'GrpcRemote') return []
   const section = 'attestation_service.rvps_config'
   return wayProblems(rvps, { section, address: 'address' }, referenceValueAddress(rvps.address))
-}
-
-/** Trustee takes an address without scheme for an http one (spec 02 §3.5). */
-export function referenceValueAddress(address: string): string {
-  return address.includes('://') ? address : `http://${address}`
 }
 
 /** What cannot be right about the address of a gRPC service, and what is shown to it. */
@@ -386,158 +375,8 @@ const rules: readonly Rule[] = [
   productionOnly,
 ]
 
-/** What works, but the operator should know. */
-export function riskWarnings(
-  program: Program,
-  config: RawConfig,
-  document: Record<string, unknown>,
-): readonly string[] {
-  const http = config.http_server
-  const candidates: [boolean, string][] = [
-    [
-      config.profile === 'development',
-      'profile is "development": unsafe settings are possible; never use it for real secrets',
-    ],
-    [
-      http.insecure_http && !onLoopback(config),
-      'http_server.insecure_http: tokens travel unencrypted; a proxy in front must end TLS',
-    ],
-    [
-      config.admin.authorization_mode === 'InsecureAllowAll',
-      'admin.authorization_mode is InsecureAllowAll: every local process is an administrator',
-    ],
-    [
-      config.attestation_token.insecure_header_jwk,
-      'attestation_token.insecure_header_jwk: anyone can make passports',
-    ],
-    [
-      http.tls_profile !== 'custom' &&
-        [http.tls_ciphers, http.tls_groups, http.tls_min_version, http.tls_max_version].some(
-          (value) => value !== undefined,
-        ),
-      `http_server.tls_*: single settings override the profile "${http.tls_profile}"`,
-    ],
-    [
-      program === 'kbs-resource' && 'attestation_service' in document,
-      'attestation_service has no effect: kbs-resource only verifies passports',
-    ],
-    [
-      program === 'kbs-attest' && 'plugins' in document,
-      'plugins have no effect: kbs-attest serves no resources',
-    ],
-    [
-      program === 'attestation-service' && ('plugins' in document || 'admin' in document),
-      'plugins and admin have no effect: attestation-service knows the clients of attestation_api only',
-    ],
-    [
-      program !== 'attestation-service' && 'attestation_api' in document,
-      'attestation_api has no effect: it is for the program attestation-service',
-    ],
-    [
-      program === 'attestation-service' &&
-        !isApiOnLoopback(config) &&
-        (config.attestation_api.anonymous ?? []).length > 0,
-      'attestation_api.anonymous: whoever reaches the sockets may call; only a network policy keeps strangers out',
-    ],
-    [
-      (program === 'kbs' || program === 'kbs-resource') && config.plugins.length === 0,
-      'plugins is empty: no resource is served; add [[plugins]] with name = "resource"',
-    ],
-    [
-      config.storage_backend.storage_type === 'Memory',
-      'storage_backend.storage_type is Memory: policies and secrets are lost when the process ends',
-    ],
-    [
-      program !== 'kbs-resource' &&
-        config.attestation_service.type === 'coco_as_builtin' &&
-        config.attestation_service.attestation_token_broker.signer?.key_path === undefined &&
-        config.state_dir === undefined,
-      'attestation_token_broker.signer: the signing key lasts as long as the process, and no replica knows another’s passports or sessions; set signer.key_path or state_dir',
-    ],
-    [
-      program !== 'kbs-resource' && isPlainRemote(config.attestation_service),
-      'attestation_service.as_addr: evidence, policies and tokens travel unencrypted to the attestation service',
-    ],
-    [
-      program !== 'kbs-resource' && isPlainProvider(config.attestation_service),
-      'attestation_service.rvps_config.address: reference values travel unprotected: whoever is on the way decides what is trusted',
-    ],
-    [
-      program === 'kbs-attest' &&
-        config.attestation_service.type === 'coco_as_grpc' &&
-        config.attestation_service.jwk_set_uri === undefined,
-      'attestation_service.jwk_set_uri: without it tokens are passed on unverified, and no keys are published here',
-    ],
-    [
-      program !== 'kbs-resource' &&
-        config.attestation_service.type === 'intel_ta' &&
-        (config.attestation_service.policy_ids.length === 0 ||
-          config.attestation_service.allow_unmatched_policy),
-      'attestation_service.policy_ids: Intel demands no policy, so tokens are for any genuine guest; only the resource policy tells yours',
-    ],
-    [
-      program !== 'kbs-resource' &&
-        config.attestation_service.type === 'intel_ta' &&
-        config.attestation_service.session_key_path === undefined &&
-        config.state_dir === undefined,
-      'attestation_service.session_key_path: sessions last as long as the process, and no replica knows another’s; set it, or state_dir',
-    ],
-    [
-      (http.worker_count ?? 1) > 1,
-      'http_server.worker_count: this process serves with one worker; run more replicas instead',
-    ],
-  ]
-  return candidates.filter(([applies]) => applies).map(([, warning]) => warning)
-}
-
-function isPlainProvider(service: RawConfig['attestation_service']): boolean {
-  if (service.type !== 'coco_as_builtin' || service.rvps_config.type !== 'GrpcRemote') return false
-  const address = referenceValueAddress(service.rvps_config.address)
-  if (!URL.canParse(address)) return false
-  const { protocol, hostname } = new URL(address)
-  return protocol === 'http:' && !isLoopback(hostname)
-}
-
-function isPlainRemote(service: RawConfig['attestation_service']): boolean {
-  if (service.type !== 'coco_as_grpc' || !URL.canParse(service.as_addr)) return false
-  const { protocol, hostname } = new URL(service.as_addr)
-  return protocol === 'http:' && !isLoopback(hostname)
-}
-
-/** Whether all sockets of the attestation service, for gRPC and REST, are on loopback. */
-function isApiOnLoopback(config: RawConfig): boolean {
-  const { grpc_sockets } = config.attestation_api
-  return onLoopback(config) && grpc_sockets.every(isLoopbackSocket)
-}
-
 function isPlainOffLoopback(config: RawConfig): boolean {
   return config.http_server.insecure_http && !isApiOnLoopback(config)
-}
-
-function onLoopback(config: RawConfig): boolean {
-  return config.http_server.sockets.every(isLoopbackSocket)
-}
-
-/** `[::1]:8080` → `::1` and 8080. */
-export function splitSocket(socket: string): { readonly host: string; readonly port: number } {
-  const colon = socket.lastIndexOf(':')
-  return { host: socket.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(socket.slice(colon + 1)) }
-}
-
-/** Whether only this machine reaches `ip:port`. */
-export function isLoopbackSocket(socket: string): boolean {
-  return isLoopback(splitSocket(socket).host)
-}
-
-const loopback = new BlockList()
-loopback.addSubnet('127.0.0.0', 8, 'ipv4')
-loopback.addAddress('::1', 'ipv6')
-
-export function isLoopback(host: string): boolean {
-  const address = host.replace(/^\[|\]$/g, '')
-  if (address === 'localhost') return true
-  const family = isIP(address)
-  return family !== 0 && loopback.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }
 
 function isNetwork(text: string): boolean {

@@ -1,8 +1,8 @@
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { type SecureContextOptions, Server as TlsServer } from 'node:tls'
 import type { Logger } from 'pino'
+import { splitSocket } from '../config/addresses.ts'
 import type { HttpServerConfig } from '../config/config.ts'
-import { splitSocket } from '../config/rules.ts'
 import type { ProxyTrust } from './client-address.ts'
 import { readTlsMaterial, type TlsMaterial, tlsParameters } from './tls.ts'
 
