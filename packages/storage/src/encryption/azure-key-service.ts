@@ -1,4 +1,4 @@
-import { constants, createHash, createPublicKey, verify } from 'node:crypto'
+import { constants, createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { KeyVaultKey } from '@azure/keyvault-keys'
 import { decodeBase64UrlNoPad, encodeBase64Url } from '@passport-kbs/protocol'
 import { StorageUnavailable } from '../key-value-store.ts'
@@ -95,8 +95,7 @@ function assertSigned(wrapping: Wrapping, binding: Uint8Array, { key: jwk }: Key
   if (!(jwk?.n instanceof Uint8Array && jwk.e instanceof Uint8Array)) {
     throw new StorageUnavailable('the answer of Key Vault has no public key')
   }
-  const publicKey = { kty: 'RSA', n: encodeBase64Url(jwk.n), e: encodeBase64Url(jwk.e) }
-  const key = createPublicKey({ key: publicKey, format: 'jwk' })
+  const key = publicKeyOf(jwk.n, jwk.e)
   const padding = constants.RSA_PKCS1_PSS_PADDING
   const signature = bytesOf(wrapping.signature ?? '')
   const isSigned = verify(
@@ -106,6 +105,15 @@ function assertSigned(wrapping: Wrapping, binding: Uint8Array, { key: jwk }: Key
     signature,
   )
   if (!isSigned) throw new KeyRefused('a wrapped key is not signed by the key in Key Vault')
+}
+
+function publicKeyOf(n: Uint8Array, e: Uint8Array): KeyObject {
+  try {
+    const key = { kty: 'RSA', n: encodeBase64Url(n), e: encodeBase64Url(e) }
+    return createPublicKey({ key, format: 'jwk' })
+  } catch {
+    throw new StorageUnavailable('the answer of Key Vault has no public key')
+  }
 }
 
 /** Key Vault unwraps with versions that have expired, as rotation leaves them; its library would not ask it to. */

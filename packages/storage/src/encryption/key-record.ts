@@ -54,9 +54,15 @@ export function parseKeyRecord(bytes: Uint8Array): KeyRecord {
   return parsed.data
 }
 
-/** The record as it is stored, authenticated by its current key. */
+/**
+ * The record as it is stored, authenticated by its current key.
+ *
+ * @throws KeyRefused for one that could not be read again, since a service has wrapped into something too large, say
+ */
 export function writeKeyRecord(record: Omit<KeyRecord, 'mac'>, current: StorageKey): Uint8Array {
-  return encodeUtf8(`${JSON.stringify({ ...record, mac: macOf(record, current) }, undefined, 2)}\n`)
+  const bytes = encodeUtf8(`${JSON.stringify({ ...record, mac: macOf(record, current) }, undefined, 2)}\n`)
+  parseKeyRecord(bytes)
+  return bytes
 }
 
 /**

@@ -108,6 +108,8 @@ export class WrappedKeys implements StorageKeys {
 
   async lookAgain(): Promise<StorageKeyring> {
     this.known()
+    // one that is under way may have been answered before the key was added
+    await this.#loading?.catch(() => {})
     return (await this.#load()).keyring
   }
 
@@ -211,12 +213,14 @@ export class WrappedKeys implements StorageKeys {
   async #begin(): Promise<Known> {
     if (this.#options.mayBegin === false) throw new KeyRefused('the storage has no record of wrapped keys')
     const files = new Set(this.#options.previousKeys?.map(({ id }) => encodeHex(id)))
-    for (const id of await keyIdsInUse(this.#options.storage)) {
-      if (!files.has(id)) {
-        throw new KeyRefused(
-          'values are encrypted, and the record of their wrapped keys is missing: restore it',
-        )
-      }
+    const used = await keyIdsInUse(this.#options.storage)
+    if ([...used].some((id) => !files.has(id))) {
+      // another replica may have begun meanwhile, and written
+      const begun = await this.#store.get(KEY_RECORD)
+      if (begun !== undefined) return this.#accept(begun)
+      throw new KeyRefused(
+        'values are encrypted, and the record of their wrapped keys is missing: restore it',
+      )
     }
     const key = await this.#newKey()
     const record = { version: 1 as const, revision: 1, current: key.id, keys: [key] }

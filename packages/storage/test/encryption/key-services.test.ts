@@ -14,7 +14,7 @@ import {
   startFakeVault,
   type VaultFault,
 } from '@passport-kbs/testing/vault'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   KeyRefused,
   type KeyService,
@@ -102,6 +102,19 @@ describe('a key in Azure Key Vault', () => {
     expect(Buffer.from(await service.unwrap(wrapping, binding))).toEqual(bytes)
     expect(other.requests).toEqual([])
     await other.stop()
+  })
+
+  it('is unavailable, and not to be given up, while Key Vault answers with no public key', async () => {
+    const service = await open()
+    const wrapping = await service.wrap(bytes, binding)
+    const key = vault.keys.get('kbs')?.[0]?.key
+    if (key === undefined || key instanceof Uint8Array) throw new Error('RSA')
+    const exported = vi.spyOn(key.publicKey, 'export').mockReturnValue({ n: '', e: '' } as never)
+    const failure = await failureOf(service.unwrap(wrapping, binding))
+    expect(failure).toBeInstanceOf(StorageUnavailable)
+    expect(failure).not.toBeInstanceOf(KeyRefused)
+    exported.mockRestore()
+    expect(Buffer.from(await service.unwrap(wrapping, binding))).toEqual(bytes)
   })
 
   it('may be symmetric, in a Managed HSM', async () => {

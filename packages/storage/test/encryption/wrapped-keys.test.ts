@@ -67,6 +67,25 @@ async function start(changes: Partial<WrappedKeysOptions> = {}) {
   return { keys, storage, secrets: storage.namespace('repository') }
 }
 
+/** A storage one of whose namespaces is another. */
+const storageWith = (
+  storage: Storage,
+  changed: string,
+  change: (store: KeyValueStore) => KeyValueStore,
+): Storage => ({
+  namespace: (name) => (name === changed ? change(bound(storage.namespace(name))) : storage.namespace(name)),
+  ping: () => storage.ping(),
+  close: () => storage.close(),
+})
+const bound = (store: KeyValueStore): KeyValueStore => ({
+  get: (key) => store.get(key),
+  set: (key, value, options) => store.set(key, value, options),
+  compareAndSet: (key, expected, value) => store.compareAndSet(key, expected, value),
+  getMany: (keys) => store.getMany(keys),
+  delete: (key) => store.delete(key),
+  list: () => store.list(),
+})
+
 const calls = (operation: string) =>
   vault.requests.filter((request) => request.includes(`transit/${operation}/`)).length
 
@@ -105,6 +124,38 @@ describe('the record of wrapped keys', () => {
       for (const index of replicas.keys()) expect(text(await secrets.get(`a/b/${index}`))).toBe(`${index}`)
     }
     expect((await readRecord()).keys).toHaveLength(1)
+  })
+
+  it('is taken, and no reason to stop, where another replica has begun and written in between', async () => {
+    let first: Awaited<ReturnType<typeof start>> | undefined
+    const late = storageWith(plain, 'storage_keys', (store) => ({
+      ...store,
+      get: async (key) => {
+        const stored = await store.get(key)
+        if (first === undefined) {
+          first = await start()
+          await first.secrets.set('a/b/c', bytes('a secret'))
+        }
+        return stored
+      },
+    }))
+    const { secrets } = await start({ storage: late })
+    expect(text(await secrets.get('a/b/c'))).toBe('a secret')
+    expect((await readRecord()).keys).toHaveLength(1)
+  })
+
+  it('is not written where it could not be read again', async () => {
+    const service = await serviceOf()
+    const wordy: KeyService = {
+      ...service,
+      wrap: async (key, binding) => ({
+        ...(await service.wrap(key, binding)),
+        signature: 'A'.repeat(20_000),
+      }),
+    }
+    await expect(start({ service: wordy })).rejects.toThrow(/malformed/)
+    expect(await record.list()).toEqual([])
+    await start()
   })
 
   it('holds no key, and neither do errors', async () => {
@@ -306,6 +357,36 @@ describe('a rotation', () => {
     const stored = (await plain.namespace('repository').get('a/b/c')) ?? new Uint8Array()
     expect(Buffer.from(stored.subarray(8, 16))).toEqual(Buffer.from(added.id))
     expect(text(await writer.secrets.get('a/b/old'))).toBe('old')
+  })
+
+  it('of the storage key is learnt by who meets a value while an earlier look is under way', async () => {
+    const operator = await start()
+    let answer = () => {}
+    let held = false
+    const slow = storageWith(plain, 'storage_keys', (store) => ({
+      ...store,
+      get: async (key) => {
+        const stored = await store.get(key)
+        if (held) {
+          held = false
+          await new Promise<void>((resolve) => {
+            answer = resolve
+          })
+        }
+        return stored
+      },
+    }))
+    const reader = await start({ storage: slow })
+    held = true
+    const writing = reader.secrets.set('a/b/c', bytes('x'))
+    await vi.waitFor(() => expect(held).toBe(false))
+    await operator.keys.addKey()
+    await operator.secrets.set('a/b/new', bytes('new'))
+    const reading = reader.secrets.get('a/b/new')
+    await new Promise((done) => setTimeout(done, 20))
+    answer()
+    await writing
+    expect(text(await reading)).toBe('new')
   })
 
   it('ends with the old key out of the record, once nothing needs it and no write can be under way', async () => {

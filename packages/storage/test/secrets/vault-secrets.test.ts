@@ -209,6 +209,13 @@ describe('the token', () => {
     expect(renewals()).toBe(after)
   })
 
+  it.each([0.001, -1])('is renewed with pauses, even if Vault says that it lives for %d s', async (ttl) => {
+    vault.tokens.set('root', { ttl, renewable: true })
+    await open()
+    await new Promise((done) => setTimeout(done, 700))
+    expect(vault.requests.filter((request) => request.includes('-self')).length).toBeLessThanOrEqual(4)
+  })
+
   it('without an end is not renewed', async () => {
     await (await open()).read(path)
     await new Promise((done) => setTimeout(done, 100))

@@ -12,6 +12,8 @@ export interface VaultToken {
 }
 
 const retryMs = 5_000
+/** However short-lived an answer calls a token: no reason to ask without a pause. */
+const shortestMs = 250
 /** Timers of Node hold 31 bits. */
 const longestTimerMs = 2_147_483_647
 
@@ -80,7 +82,7 @@ class RenewedToken implements VaultToken {
       const seconds = answer.status === 200 ? lifetime(answer) : answer.status === 403 ? 0 : undefined
       if (seconds === 0) return
       if (seconds === undefined) this.#after(retryMs, again)
-      else this.#after(seconds * 500, () => this.#renew())
+      else this.#after(Math.max(seconds * 500, shortestMs), () => this.#renew())
     } catch {
       // reads tell the operator that Vault is down; here it is enough to try again
       this.#after(retryMs, again)
