@@ -33,7 +33,7 @@ export interface TestService {
 export async function openFolder() {
   const folder = await mkdtemp(join(tmpdir(), 'attestation-service-'))
   return {
-    async write(name: string, content: string): Promise<string> {
+    async write(name: string, content: string | Uint8Array): Promise<string> {
       const path = join(folder, name)
       await writeFile(path, content, { mode: 0o600 })
       return path

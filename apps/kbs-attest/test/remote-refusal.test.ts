@@ -3,7 +3,9 @@ import {
   type AttestationService,
   AttestationUnavailable,
   ReferenceValueError,
+  unmadeCheck,
 } from '@passport-kbs/attestation-service'
+import { EvidenceRejected } from '@passport-kbs/tee-evidence'
 import { describe, expect, it } from 'vitest'
 import { attestation, authenticate, openTestKbs, text } from './fixtures.ts'
 import { expectProblem } from './problem.ts'
@@ -66,6 +68,33 @@ describe('an attestation service elsewhere', () => {
     const attest = await kbs.post('/kbs/v0/attest', text(attestation({ nonce })), { cookie })
     await expectProblem(attest, 503, 'ServiceUnavailable')
     await expectProblem(await kbs.post('/kbs/v0/reference-value', '{}'), 503, 'ServiceUnavailable')
+  })
+
+  it('that cannot ask the vendor: 503 with the code, no denial, and the nonce is used', async () => {
+    const rejection = new EvidenceRejected('VEK_UNAVAILABLE', 'endorsement-key', 'KDS: status 500', {
+      outage: true,
+    })
+    const kbs = await openKbs(unmadeCheck(rejection))
+    const { nonce, cookie } = await authenticate(kbs)
+    const body = text(attestation({ nonce }))
+    const answer = await kbs.post('/kbs/v0/attest', body, { cookie })
+    const problem = await expectProblem(
+      answer,
+      503,
+      'ServiceUnavailable',
+      'temporarily unavailable, try again later',
+    )
+    expect(problem.reason).toBe('evidence cannot be verified now: VEK_UNAVAILABLE')
+    expect(answer.headers.get('retry-after')).toBe('5')
+    expect(kbs.audits().at(-1)).toMatchObject({
+      decision: 'failed',
+      reason: expect.stringContaining('endorsement-key: VEK_UNAVAILABLE: KDS: status 500'),
+    })
+    const metrics = await (await kbs.get('/metrics')).text()
+    expect(metrics).toContain('kbs_attestation_unavailable_total{tee_type="sample"} 1')
+    expect(metrics).not.toContain('kbs_attestation_failures_total{')
+    const again = await kbs.post('/kbs/v0/attest', body, { cookie })
+    await expectProblem(again, 401, 'AttestationError', /nonce has been used/)
   })
 
   it('whose keys are not known here: 404 instead of a set without keys', async () => {

@@ -251,6 +251,35 @@ describe('the token of spec 02 §3.4', () => {
   })
 })
 
+const snpItem: EvaluationItem = { tee: 'snp', evidence: null, runtimeDataHash: 'sha384' }
+
+/** A verifier that rejects everything, as the verdict or for want of a source. */
+function rejecting(tee: Tee, outage: boolean): Verifier {
+  const rejection = new EvidenceRejected('VEK_UNAVAILABLE', 'endorsement-key', 'no source', { outage })
+  return { tee, checks: [], verify: () => Promise.reject(rejection) }
+}
+
+describe('evidence that cannot be verified for want of a source', () => {
+  it('is unavailable, and says which check cannot be made', async () => {
+    const service = await open({ verifiers: verifierMap(rejecting('snp', true)) })
+    const error = await service.evaluate([snpItem], context).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(AttestationUnavailable)
+    expect(error).toMatchObject({ unmade: { code: 'VEK_UNAVAILABLE', check: 'endorsement-key' } })
+  })
+
+  it('is refused where that of a device beside it is', async () => {
+    const verifiers = verifierMap(
+      claimsVerifier('snp', 'cpu', parseJson('{}')),
+      rejecting('hygondcu', true),
+      rejecting('nvidia', false),
+    )
+    const service = await open({ verifiers })
+    const items = [snpItem, { ...snpItem, tee: 'hygondcu' }, { ...snpItem, tee: 'nvidia' }] as const
+    await expect(service.evaluate(items, context)).rejects.toThrow(EvidenceRejected)
+    await expect(service.evaluate(items.slice(0, 2), context)).rejects.toThrow(AttestationUnavailable)
+  })
+})
+
 describe('evidence (spec 02 §2.1)', () => {
   const rejection = async (items: readonly EvaluationItem[], options = {}) => {
     const service = await open(options)
@@ -689,6 +718,14 @@ describe('audit', () => {
       EvidenceRejected,
     )
     expect(records[0]?.outcome).toEqual({ kind: 'refused', error: expect.any(EvidenceRejected) })
+  })
+
+  it('is told of what could not be verified for want of a source', async () => {
+    const records: EvaluationRecord[] = []
+    const verifiers = verifierMap(rejecting('snp', true))
+    const service = await open({ verifiers, onEvaluated: (record) => void records.push(record) })
+    await expect(service.evaluate([snpItem], context)).rejects.toThrow(AttestationUnavailable)
+    expect(records[0]?.outcome).toEqual({ kind: 'refused', error: expect.any(AttestationUnavailable) })
   })
 
   it('that fails lets no token leave', async () => {

@@ -212,6 +212,20 @@ describe('what a refusal means', () => {
     expect(error).toMatchObject({ code: 'REPORT_DATA_MISMATCH', check: 'report-data' })
   })
 
+  it('a rule that the service cannot apply now is no fault of the guest, keeps its name, and is not asked again', async () => {
+    const metadata = rejectionMetadata('VEK_UNAVAILABLE', 'endorsement-key')
+    metadata.set('grpc-retry-pushback-ms', '-1')
+    const { server, service } = await pair({
+      evaluate: async () => ({ code: status.UNAVAILABLE, details: 'later', metadata }),
+    })
+    const error = await service.evaluate([item], context()).catch((reason: Error) => reason)
+    expect(error).toBeInstanceOf(AttestationUnavailable)
+    expect(error).toMatchObject({
+      unmade: { code: 'VEK_UNAVAILABLE', check: 'endorsement-key', outage: true },
+    })
+    expect(server.evaluations).toHaveLength(1)
+  })
+
   it('a rule that nobody knows is not believed', async () => {
     const error = await refusalOf(status.INVALID_ARGUMENT, 'x', rejectionMetadata('MADE_UP', 'x'))
     expect(error).toBeInstanceOf(AttestationRefused)
