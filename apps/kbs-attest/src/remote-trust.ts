@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import type { RemoteAddress, RemoteTrust } from '@passport-kbs/attestation-service/remote'
 import { ConfigError, type Logger } from '@passport-kbs/service'
@@ -50,6 +51,7 @@ export async function openRemoteTrust(
 
 async function readTrust(section: string, files: TrustFiles): Promise<RemoteTrust> {
   const ca = await readPem(`${section}.ca`, files.ca)
+  if (ca !== undefined) assertCertificate(`${section}.ca`, ca)
   const identity = await readIdentity(section, files)
   try {
     if (identity !== undefined) createSecureContext({ key: identity.key, cert: identity.certificate })
@@ -60,4 +62,14 @@ async function readTrust(section: string, files: TrustFiles): Promise<RemoteTrus
     })
   }
   return { ca, identity }
+}
+
+/** OpenSSL passes over what is no certificate, as in a file that is being written, and would then trust nobody. */
+function assertCertificate(path: string, pem: string): void {
+  try {
+    void new X509Certificate(pem)
+  } catch (cause) {
+    const problem = { path, problem: 'holds no certificate' }
+    throw new ConfigError([{ ...problem, remedy: 'Give the PEM certificate of the CA' }], { cause })
+  }
 }

@@ -380,6 +380,15 @@ describe.skipIf(!hasPostgres)('PostgreSQL over TLS', () => {
     await failureOf(later.ping())
     await writeFile(changing, `${other.ca}${ca}`)
     await later.ping()
+    // as while it is being written: an empty CA would be the system's
+    await writeFile(changing, '')
+    await server.sql(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'passport-kbs'",
+    )
+    await vi.waitFor(() => later.ping(), { timeout: 5_000 })
+    await expect(open(postgresConfig(server, { tls: true, tls_ca: changing }))).rejects.toThrow(
+      /tls_ca is empty/,
+    )
 
     for (const section of [
       { tls: true, tls_ca: otherFile },

@@ -259,6 +259,12 @@ describe.skipIf(!hasRedis)('Redis over TLS', () => {
     await expect(storage.ping()).rejects.toThrow(StorageUnavailable)
     await writeFile(file, `${other.ca}${ca}`)
     await back(storage)
+    // as while it is being written: an empty CA would be the system's
+    await writeFile(file, '')
+    await server.kill()
+    await server.restart()
+    await back(storage)
+    await expect(open({ url: server.url, tls_ca: file })).rejects.toThrow(/tls_ca is empty/)
   })
 })
 

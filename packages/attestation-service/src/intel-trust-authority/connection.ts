@@ -141,7 +141,7 @@ function post(url: URL, { body, apiKey, ca, agent, timeoutMs }: Call): Promise<A
     const signal = AbortSignal.timeout(timeoutMs)
     const request = send(
       url,
-      { method: 'POST', headers, agent, signal, ...(ca === undefined ? {} : { ca }) },
+      { method: 'POST', headers, agent, signal, ...(ca === undefined ? {} : { ca: [ca] }) },
       (response) => {
         readLimited(response).then(
           (bytes) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: bytes }),

@@ -42,7 +42,8 @@ export const fetchDocument: FetchDocument = (url, { ca, timeoutMs, maxBytes }) =
         'user-agent': 'passport-kbs',
       },
       signal: AbortSignal.timeout(timeoutMs),
-      ...(ca === undefined ? {} : { ca }),
+      // a list, for an empty text would mean the system's CAs
+      ...(ca === undefined ? {} : { ca: [ca] }),
     }
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     const request = send(url, { ...options, agent: false }, (response) => {

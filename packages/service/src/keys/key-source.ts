@@ -258,6 +258,7 @@ class RefreshingSource implements KeySource {
   async #fetch(url: URL): Promise<Buffer> {
     const { caFile } = this.#options
     const ca = caFile === undefined ? this.#options.ca : await readFile(caFile, 'utf8')
+    if (ca?.trim() === '') throw new KeySourceError('the file with the CA is empty')
     return (this.#options.fetchDocument ?? fetchDocument)(url, { ca, timeoutMs, maxBytes })
   }
 }

@@ -67,6 +67,8 @@ export async function keyFromPem(pem: string): Promise<VerificationKey> {
 /** All public keys of a PEM text: the new and the former, while one replaces the other. @throws UnusableKey for any of them */
 export async function keysFromPem(pem: string): Promise<readonly VerificationKey[]> {
   const blocks = pem.match(/-----BEGIN ([A-Z ]+)-----[^-]*-----END \1-----/g) ?? [pem]
+  // one that is half written, or is no plain PEM, is not passed over
+  if (pem.split('-----BEGIN ').length - 1 > blocks.length) throw new UnusableKey('cannot be read')
   if (blocks.length > maxPemKeys) throw new UnusableKey(`is one of more than ${maxPemKeys}`)
   return Promise.all(blocks.map(keyFromPem))
 }

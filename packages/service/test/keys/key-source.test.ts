@@ -207,6 +207,39 @@ describe('a source', () => {
     await expect(open({ source: half, format: 'pem' })).rejects.toThrow(/cannot be read/)
   })
 
+  it('keeps its PEM keys while the file is half written', async () => {
+    const [old, fresh] = [await makeSigner(), await makeSigner('EdDSA')]
+    const file = await temporaryFile('keys.pem', old.publicPem)
+    const source = await open({ source: file, format: 'pem' })
+    const text = `${fresh.publicPem}${old.publicPem}`
+    for (const end of [text.length - 10, text.length - 40, fresh.publicPem.length + 30]) {
+      await writeFile(file, text.slice(0, end))
+      await expect(source.refresh(), `${end} characters`).rejects.toThrow(/cannot be read/)
+    }
+    expect(source.keys().map(({ thumbprint }) => thumbprint)).toEqual([old.kid])
+    await writeFile(file, text)
+    await source.refresh()
+    expect(source.keys()).toHaveLength(2)
+  })
+
+  it('is not asked under the CAs of the system while the file with its own CA is empty', async () => {
+    const file = await temporaryFile('ca.pem', '')
+    const asked: unknown[] = []
+    const source = await open({
+      ca: undefined,
+      caFile: file,
+      fetchDocument: async (_, { ca }) => {
+        asked.push(ca)
+        return Buffer.from(keySetOf(await makeSigner()))
+      },
+    })
+    await expect(source.refresh()).rejects.toThrow(/CA is empty/)
+    expect(asked).toEqual([])
+    await writeFile(file, server.caPem)
+    await source.refresh()
+    expect(asked).toEqual([server.caPem])
+  })
+
   it('stops the start when its file is missing or holds no keys', async () => {
     await expect(open({ source: '/nowhere/jwks.json' })).rejects.toThrow(/nowhere/)
     await expect(open({ source: await temporaryFile('jwks.json', '{"keys":[]}') })).rejects.toThrow(

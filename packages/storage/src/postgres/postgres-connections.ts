@@ -166,7 +166,8 @@ async function tlsOptions(config: PostgresConfig): Promise<ConnectionOptions | u
     // read whenever pg takes these options to connect with them, so that it can be replaced
     get ca() {
       try {
-        ca = readFileSync(file, 'utf8')
+        // one that is being written may be empty, which would mean the system's CAs
+        ca = readFileSync(file, 'utf8').trim() || ca
       } catch {
         // the former stays in use
       }
@@ -181,9 +182,12 @@ async function passwordOf(config: PostgresConfig): Promise<string> {
 }
 
 async function textOf(path: string, key: string): Promise<string> {
+  let text: string
   try {
-    return await readFile(path, 'utf8')
+    text = await readFile(path, 'utf8')
   } catch (cause) {
     throw new StorageConfigError(`storage_backend.backends.postgres.${key} cannot be read`, { cause })
   }
+  if (text.trim() === '') throw new StorageConfigError(`storage_backend.backends.postgres.${key} is empty`)
+  return text
 }

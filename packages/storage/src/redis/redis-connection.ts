@@ -249,11 +249,15 @@ function secretFrom(path: string | undefined, key: string): string | undefined {
 
 function textOf(path: string | undefined, key: string): string | undefined {
   if (path === undefined) return undefined
+  let text: string
   try {
-    return readFileSync(path, 'utf8')
+    text = readFileSync(path, 'utf8')
   } catch (cause) {
     throw new StorageConfigError(`storage_backend.backends.${key} cannot be read`, { cause })
   }
+  // to whoever connects, no text would mean no password, and the system's CAs
+  if (text.trim() === '') throw new StorageConfigError(`storage_backend.backends.${key} is empty`)
+  return text
 }
 
 function hostOf(text: string): string {
