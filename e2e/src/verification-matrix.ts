@@ -190,6 +190,14 @@ The first check that fails ends the verification with one of its codes. A check 
 failed. Checks of an event log are made when the evidence has one. Checks whose source is
 [risk-rules.md](risk-rules.md) are made when the operator has set that rule.
 
+A check may also be impossible for want of what vouches for the evidence: a source of certificates, revocation lists or
+collateral (AMD’s KDS, Intel’s PCS, a PCCS, Hygon’s service, a file) cannot be asked, is busy, or gives what cannot be used:
+no certificate, a changed or expired document. Evidence is then not refused. The code is the same, but KBS1 answers 503 with
+\`Retry-After\`, the attestation service \`UNAVAILABLE\` or 503; the audit record says \`failed\` instead of \`denied\`, and
+\`kbs_attestation_unavailable_total\` counts it instead of \`kbs_attestation_failures_total\`. A source that was asked and has
+nothing for the chip (404, 400, 410, 422; no file; the certificate of another chip), and a configuration without any source,
+are a refusal: no guest gets 503 by naming a chip that does not exist. Of several sources each must have said so.
+
 *Protects* says what an attacker gains where the check is missing. *Source* names the engineering specification (\`spec 03\`:
 SNP, vTPM; \`spec 04\`: TDX, SGX, CSV, event logs) or the vendor’s document that demands it.
 

@@ -72,6 +72,12 @@ describe('problems', () => {
     [problems.payloadTooLarge(), 'PayloadTooLarge', 413, 'payload reached size limit'],
     [problems.tooManyRequests(3), 'TooManyRequests', 429, 'too many requests, try again later'],
     [problems.serviceUnavailable(), 'ServiceUnavailable', 503, 'temporarily unavailable, try again later'],
+    [
+      problems.serviceUnavailable(undefined, 5, 'evidence cannot be verified now: VEK_UNAVAILABLE'),
+      'ServiceUnavailable',
+      503,
+      'temporarily unavailable, try again later',
+    ],
   ])('%s', (problem, kind, status, detail) => {
     expect(problem).toBeInstanceOf(KbsProblem)
     expect(problem).toMatchObject({ kind, status, detail })
