@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -41,6 +41,15 @@ describe('a deployment directory', () => {
     await directory.replace([{ name: 'a.pem', text: 'newer', secret: false }])
     expect((await stat(join(folder, 'kbs/a.pem'))).ino).not.toBe(ino)
     expect(await directory.read('a.pem')).toBe('newer')
+  })
+
+  it('does not read through links, which the program’s user may have put there', async () => {
+    const directory = new DeploymentDirectory(folder, undefined)
+    await writeFile(join(folder, 'other'), 'of root')
+    await symlink(join(folder, 'other'), join(folder, 'storage.key'))
+    await symlink('/nowhere', join(folder, 'client.token'))
+    for (const name of ['storage.key', 'client.token'])
+      await expect(directory.find(name)).rejects.toThrow('is a link')
   })
 
   it('does not take a file that cannot be read for one that is not there', async () => {

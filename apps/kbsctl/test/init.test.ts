@@ -456,6 +456,27 @@ describe('init --renew', () => {
     }
   })
 
+  it('carries nothing on that is not what it should be: a program’s user may have put it there', async () => {
+    await make('attestation-service', 'swapped')
+    await make('kbs', 'swapped-kbs')
+    const secrets = 'root:one:1\nother:two:2\n'
+    await writeFile(file('swapped/client.token'), secrets)
+    await writeFile(file('swapped/redis.password'), '')
+    await writeFile(file('swapped-kbs/storage.key'), secrets)
+    const before = await contentOf(folder)
+    const renewals = [
+      ['attestation-service', 'swapped', 'client'],
+      ['attestation-service', 'swapped', 'redis'],
+      ['kbs', 'swapped-kbs', 'storage'],
+    ] as const
+    for (const [program, directory, item] of renewals)
+      expect(await init(program, directory, '--renew', item)).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining('does not hold'),
+      })
+    expect(await contentOf(folder)).toEqual(before)
+  })
+
   it('needs the CA’s key, and says how to bring it back', async () => {
     await make('kbs', 'locked-away', '--offline', 'safe')
     const outcome = await init('kbs', 'locked-away', '--renew', 'tls')

@@ -17,6 +17,7 @@ import {
   adminFiles,
   clientFiles,
   type Item,
+  isStorageKey,
   itemsOf,
   lifetime,
   type Program,
@@ -190,6 +191,8 @@ class Deployment {
   /** Backups may need each key there ever was, so none is lost: they gather where no server looks. */
   async #renewedStorageKey(): Promise<DeploymentFile[]> {
     const former = await this.#directory.read('storage.key')
+    if (!isStorageKey(former))
+      throw new CommandFailed(`${this.#directory.path('storage.key')} does not hold 32 bytes in base64`)
     const time = this.#validity.now.toISOString().replaceAll(/[:.]/g, '-')
     return [
       { name: `offline/storage-until-${time}.key`, text: former, secret: true },
@@ -244,7 +247,9 @@ class Deployment {
   }
 
   async #line(file: string): Promise<string> {
-    return (await this.#directory.read(file)).trimEnd()
+    const line = (await this.#directory.read(file)).trimEnd()
+    if (/^[\x21-\x7e]{1,4096}$/.test(line)) return line
+    throw new CommandFailed(`${this.#directory.path(file)} does not hold one line of printable ASCII`)
   }
 
   async #namesIn(file: string) {

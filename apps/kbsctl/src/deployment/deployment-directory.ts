@@ -1,4 +1,5 @@
-import { link, lstat, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { link, lstat, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { CommandFailed } from '../terminal.ts'
 
@@ -33,12 +34,13 @@ export class DeploymentDirectory {
       : join(this.#directory, name)
   }
 
-  /** @throws CommandFailed when the file is there and cannot be read */
+  /** @throws CommandFailed when the file is there and cannot be read, or is a link */
   async find(name: string): Promise<string | undefined> {
     try {
-      return await readFile(this.path(name), 'utf8')
+      return await readUnlinked(this.path(name))
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return undefined
+      if (codeOf(error) === 'ELOOP') throw new CommandFailed(`${this.path(name)} is a link: put a file there`)
       throw new CommandFailed(`cannot read ${this.path(name)}: ${codeOf(error)}`, { cause: error })
     }
   }
@@ -112,6 +114,19 @@ export async function makePrivateDirectory(path: string): Promise<void> {
     if ((mode & 0o022) !== 0) throw new CommandFailed(`others may write to ${path}: chmod go-w ${path}`)
   } catch (error) {
     throw failed(error)
+  }
+}
+
+/**
+ * Not through a link: the directory may belong to a program's user, and what its links lead to, with the rights of
+ * whoever runs us, would go into files that are then given to that user.
+ */
+async function readUnlinked(path: string): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    return await file.readFile('utf8')
+  } finally {
+    await file.close()
   }
 }
 

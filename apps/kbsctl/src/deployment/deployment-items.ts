@@ -130,6 +130,11 @@ export function acceptedTokensFile(tokens: readonly string[]): DeploymentFile {
   return { name: 'client-accepted.tokens', text: tokens.map((token) => `${token}\n`).join(''), secret: true }
 }
 
+/** Whether a file holds such a key, and nothing else. */
+export function isStorageKey(text: string): boolean {
+  return /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\r?\n?$/.test(text)
+}
+
 /** 32 bytes in base64, as `[storage_backend.encryption]` wants them. */
 function newStorageKey(): string {
   return `${randomBytes(32).toString('base64')}\n`
