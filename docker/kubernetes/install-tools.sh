@@ -17,6 +17,8 @@ command -v go >/dev/null || {
   exit 1
 }
 
+# until all is there again
+rm -f "$folder/installed"
 mkdir -p "$folder/bin" "$folder/schemas/custom"
 modules=$(mktemp -d)
 trap 'rm -rf "$modules"' EXIT
