@@ -197,11 +197,7 @@ export class WrappedKeys implements StorageKeys {
 
   async #read(): Promise<Known> {
     const stored = await this.#store.get(KEY_RECORD)
-    if (stored !== undefined) {
-      return this.#known !== undefined && sameBytes(stored, this.#known.bytes)
-        ? this.#known
-        : this.#accept(stored)
-    }
+    if (stored !== undefined) return this.#accept(stored)
     if (this.#known !== undefined) {
       // what would be written could not be read after a restart
       throw new StorageUnavailable('the record of wrapped keys is gone from the storage: restore it')
@@ -271,6 +267,7 @@ export class WrappedKeys implements StorageKeys {
 
   /** Takes a record as the one in force, after unwrapping what is new in it. @throws KeyRefused */
   async #accept(bytes: Uint8Array): Promise<Known> {
+    if (this.#known !== undefined && sameBytes(bytes, this.#known.bytes)) return this.#known
     const refused = this.#refused
     const isRecent = refused !== undefined && performance.now() - refused.at < refusalMs
     if (isRecent && sameBytes(bytes, refused.bytes)) throw refused.error
@@ -286,8 +283,9 @@ export class WrappedKeys implements StorageKeys {
 
   async #opened(bytes: Uint8Array): Promise<Known> {
     const record = parseKeyRecord(bytes)
-    if (record.revision < (this.#known?.record.revision ?? 0)) {
-      throw new KeyRefused('the record of wrapped keys is an older one than before')
+    // each change counts up: what does not is an old record, or one that was begun over what this process has written
+    if (record.revision <= (this.#known?.record.revision ?? 0)) {
+      throw new KeyRefused('the record of wrapped keys is an older one than before, or not of this storage')
     }
     for (const recorded of record.keys) {
       if (!this.#keys.has(recorded.id)) this.#keys.set(recorded.id, await this.#unwrap(recorded))

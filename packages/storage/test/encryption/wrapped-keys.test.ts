@@ -237,6 +237,22 @@ describe('the record of wrapped keys', () => {
     await expect(secrets.set('a/b/c', bytes('x'))).rejects.toThrow(/older one than before/)
   })
 
+  it('that was begun anew in a storage that lost everything stops the writing of who knew the former', async () => {
+    const { secrets } = await start()
+    await secrets.set('a/b/c', bytes('a secret'))
+    const stored = (await record.get('keyring.json')) ?? new Uint8Array()
+    const envelope = (await plain.namespace('repository').get('a/b/c')) ?? new Uint8Array()
+    await record.delete('keyring.json')
+    await plain.namespace('repository').delete('a/b/c')
+    await (await start()).secrets.set('a/b/d', bytes('x'))
+    await expect(secrets.set('a/b/e', bytes('y'))).rejects.toThrow(/not of this storage/)
+    // the operator puts back what was lost
+    await plain.namespace('repository').set('a/b/c', envelope)
+    await record.set('keyring.json', stored)
+    await secrets.set('a/b/e', bytes('y'))
+    expect(text(await (await start()).secrets.get('a/b/c'))).toBe('a secret')
+  })
+
   it('that is gone stops writing, not reading, and is not made anew over values that need it', async () => {
     const { secrets } = await start()
     await secrets.set('a/b/c', bytes('a secret'))
