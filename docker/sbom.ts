@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import type { Metafile } from 'esbuild'
 
 /** A package of which something went into the bundle. */
@@ -76,12 +76,11 @@ async function packagesOf(
 
 /** The folder that a package manager knows as the module's package; below it there may be more `package.json`. */
 function packageFolder(module: string): string {
-  const [, folder] =
-    /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(module) ??
-    new RegExp(`^(${root}/(?:apps|packages)/[^/]+)/`).exec(module) ??
-    []
-  if (folder === undefined) throw new Error(`${module} is in no package`)
-  return folder
+  const [, installed] = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(module) ?? []
+  if (installed !== undefined) return installed
+  const [, own] = /^((?:apps|packages)\/[^/]+)\//.exec(relative(root, module)) ?? []
+  if (own === undefined) throw new Error(`${module} is in no package`)
+  return join(root, own)
 }
 
 async function describePackage(folder: string): Promise<BundledPackage> {

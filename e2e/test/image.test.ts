@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Spec, Validation } from '@cyclonedx/cyclonedx-library'
@@ -115,6 +124,24 @@ it('a bundle and its bill of materials are the same when they are made again', a
   expect(made[0]?.every((text, index) => text === made[1]?.[index])).toBe(true)
   rmSync(output, { recursive: true })
 }, 30_000)
+
+it('a bill of materials can be made wherever the checkout is', async () => {
+  const checkout = mkdtempSync(join(tmpdir(), 'c++ (1) '))
+  const app = join(checkout, 'apps/one')
+  mkdirSync(join(checkout, 'docker'))
+  mkdirSync(app, { recursive: true })
+  copyFileSync(join(root, 'docker/sbom.ts'), join(checkout, 'docker/sbom.ts'))
+  writeFileSync(join(checkout, 'pnpm-lock.yaml'), '')
+  writeFileSync(join(app, 'package.json'), '{"name":"one","version":"1.0.0","license":"Apache-2.0"}')
+  const { sbomOf } = await import(join(checkout, 'docker/sbom.ts'))
+  const path = 'src/main.ts'
+  const record = {
+    inputs: { [path]: { bytes: 1, imports: [] } },
+    outputs: { 'main.js': { inputs: { [path]: { bytesInOutput: 1 } } } },
+  }
+  expect(JSON.parse(await sbomOf(record, app)).metadata.component.name).toBe('one')
+  rmSync(checkout, { recursive: true })
+})
 
 describe('docker/Dockerfile', () => {
   const stage = readDockerfile(dockerfile, { APP: 'kbs', REVISION: 'abc' }, undefined)
