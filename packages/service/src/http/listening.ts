@@ -26,7 +26,7 @@ export function urlOf(server: Server, insecure: boolean): string {
 
 /** The connections of a server, TLS handshakes under way included, which node's own list does not have. */
 export interface Connections {
-  /** Destroys those on which nothing has ever come; node takes them for requests under way. */
+  /** Destroys those on which nothing has ever come, handshakes apart; node takes them for requests under way. */
   cutSilent(): void
   /** Destroys all that are open, and all that come. */
   cut(): void
@@ -36,7 +36,14 @@ export interface Connections {
 export function watchConnections(server: Server, config: HttpServerConfig, proxies: ProxyTrust): Connections {
   const open = new Set<Socket>()
   const perClient = new Map<string, number>()
+  /** Those whose handshake is done. */
+  const secure = new Set<Socket>()
   let isCut = false
+  if (server instanceof TlsServer)
+    server.on('secureConnection', (socket) => {
+      secure.add(socket)
+      socket.once('close', () => secure.delete(socket))
+    })
   server.on('connection', (socket: Socket) => {
     const client = proxies.clientAddress(socket.remoteAddress, undefined)
     const count = (perClient.get(client) ?? 0) + 1
@@ -55,13 +62,22 @@ export function watchConnections(server: Server, config: HttpServerConfig, proxi
   })
   return {
     cutSilent() {
-      for (const socket of open) if (socket.bytesRead === 0) socket.destroy()
+      const heard = [...(server instanceof TlsServer ? secure : open)].filter(
+        ({ bytesRead }) => bytesRead > 0,
+      )
+      const speakers = new Set(heard.map(peerOf))
+      for (const socket of open) if (!speakers.has(peerOf(socket))) socket.destroy()
     },
     cut() {
       isCut = true
       for (const socket of open) socket.destroy()
     },
   }
+}
+
+/** The same for a connection and for what TLS makes of it. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 /** Everything that a TLS listener is made with, and made again with when the certificate changes. */

@@ -317,6 +317,38 @@ describe('closing', () => {
     expect(performance.now() - start).toBeLessThan(5_000)
   })
 
+  it('does the same over TLS', async () => {
+    const { ca, server: identity } = makeServerIdentity()
+    const { server, port } = await serve((await tlsFiles(identity)).toml)
+    const options = { port, host: '127.0.0.1', ca: ca.pem }
+    const connected = () =>
+      new Promise<TLSSocket>((resolve, reject) => {
+        const socket = connectTls(options, () => resolve(socket)).on('error', reject)
+      })
+    const [silent, sending] = [await connected(), await connected()]
+    const shaking = connectPlain(port, '127.0.0.1')
+    const end = (socket: typeof shaking) =>
+      new Promise<number>((resolve) => {
+        socket.on('error', () => {}).once('close', () => resolve(performance.now()))
+      })
+    const [silentEnd, shakingEnd, sendingEnd] = [end(silent), end(shaking), end(sending)]
+    let answer = ''
+    sending.on('data', (chunk) => {
+      answer += String(chunk)
+    })
+    sending.write('POST /kbs/v0/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nha')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const start = performance.now()
+    const closed = server.close({ graceMs: 5_000 })
+    setTimeout(() => sending.write('lf'), 1_500)
+    expect((await shakingEnd) - start).toBeLessThan(1_400)
+    expect((await silentEnd) - start).toBeLessThan(1_400)
+    expect((await sendingEnd) - start).toBeGreaterThan(1_400)
+    await closed
+    expect([answer.startsWith('HTTP/1.1 200 OK'), answer.endsWith('half')]).toEqual([true, true])
+    expect(performance.now() - start).toBeLessThan(4_000)
+  })
+
   it('cuts off what takes longer than the grace time', async () => {
     const { server, port } = await serve()
     const answer = exchange(port, 'GET /kbs/v0/slow HTTP/1.1\r\nHost: x\r\n\r\n').catch(() => 'cut')
