@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { Faults, type Tolerance } from '../src/faults.ts'
-import { Journal } from '../src/journal.ts'
-import { Ledger, type WriteEnd } from '../src/ledger.ts'
+import { Faults, type Tolerance } from '../src/replicas/faults.ts'
+import { Journal } from '../src/replicas/journal.ts'
+import { Ledger, type WriteEnd } from '../src/replicas/ledger.ts'
 
 /** Writes `0`, `1`, … with these ends, each at once. */
 async function ledgerOf(settlingMs: number, ...ends: readonly WriteEnd[]): Promise<Ledger> {

@@ -1,10 +1,9 @@
 import { type PostgresServer, postgresAvailable } from '@passport-kbs/testing/postgres'
 import { redisAvailable } from '@passport-kbs/testing/redis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Tolerance } from '../src/faults.ts'
 import type { Program } from '../src/program.ts'
-import { operations, ReplicaTrial } from '../src/replica-trial.ts'
-import { type Replica, startAll } from '../src/replicas.ts'
+import type { Tolerance } from '../src/replicas/faults.ts'
+import { type Replica, startAll } from '../src/replicas/replicas.ts'
 import {
   commandTimeoutMs,
   evaluationTimeoutMs,
@@ -12,7 +11,8 @@ import {
   type ReplicatedPassportMode,
   startReplicatedBackgroundCheck,
   startReplicatedPassportMode,
-} from '../src/replicated.ts'
+} from '../src/replicas/replicated.ts'
+import { operations, ReplicaTrial } from '../src/replicas/trial.ts'
 
 /** Within this time after a fault everything works again, without hands. */
 const recoveryLimit = 10_000

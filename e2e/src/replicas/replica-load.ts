@@ -7,11 +7,11 @@ import {
   type TeePrivateKey,
   teeKeyThumbprint,
 } from '@passport-kbs/protocol'
-import { attestationBody } from './handshake.ts'
+import { attestationBody } from '../handshake.ts'
+import type { Administrator } from '../organisation.ts'
 import type { Asking, Heard, Journal } from './journal.ts'
 import type { Ledger, WriteEnd } from './ledger.ts'
 import type { Actor } from './load.ts'
-import type { Administrator } from './organisation.ts'
 import type { Entrance, Replicated } from './replicated.ts'
 
 /** A session after `/auth`, as a guest knows it. */

@@ -1,6 +1,6 @@
 import { freePort } from '@passport-kbs/testing/redis'
-import type { ConfigTable, Organisation } from './organisation.ts'
-import type { LogLine, Program, ProgramName } from './program.ts'
+import type { ConfigTable, Organisation } from '../organisation.ts'
+import type { LogLine, Program, ProgramName } from '../program.ts'
 
 /** One of several equal programs. Its successors have its addresses. */
 export interface Replica {

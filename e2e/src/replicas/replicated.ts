@@ -1,18 +1,18 @@
 import { existsSync } from 'node:fs'
 import { type PostgresServer, startPostgres } from '@passport-kbs/testing/postgres'
 import type { RedisServer } from '@passport-kbs/testing/redis'
-import { type Balancer, startBalancer } from './balancer.ts'
-import { makeTokenIdentity } from './certificates.ts'
-import { type Link, startLink } from './link.ts'
+import { makeTokenIdentity } from '../certificates.ts'
 import {
   type Administrator,
   type ConfigTable,
   createOrganisation,
   type Organisation,
   type OrganisationRedis,
-} from './organisation.ts'
+} from '../organisation.ts'
+import { audience, issuer } from '../trustees.ts'
+import { type Balancer, startBalancer } from './balancer.ts'
+import { type Link, startLink } from './link.ts'
 import { type Pair, preparePair, type Replica, startAll } from './replicas.ts'
-import { audience, issuer } from './trustees.ts'
 
 /** An installation with two replicas of each program, every pair behind a plain TCP balancer. */
 export interface Replicated {

@@ -1,11 +1,11 @@
 import { type Attester, sampleAttester } from '@passport-kbs/guest-client'
 import { generateTeeKeyPair, type TeePrivateKey } from '@passport-kbs/protocol'
+import { attestationBody, claimsOf } from '../handshake.ts'
+import type { Administrator } from '../organisation.ts'
 import { Faults, type Probe } from './faults.ts'
-import { attestationBody, claimsOf } from './handshake.ts'
 import { Journal } from './journal.ts'
 import { Ledger } from './ledger.ts'
 import { type Actor, type Load, seededRandom, startLoad } from './load.ts'
-import type { Administrator } from './organisation.ts'
 import {
   type AdministratorWrite,
   type Attempt,
