@@ -143,7 +143,7 @@ export const snpReportDefects = {
   },
   'chip-id-tail': {
     report: (report) => {
-      report.chipId = Buffer.concat([report.chipId.slice(0, 63), Uint8Array.of(9)])
+      report.chipId = Buffer.concat([report.chipId.slice(0, 63), Uint8Array.of((report.chipId[63] ?? 0) ^ 9)])
     },
   },
   'raised-bootloader': {
