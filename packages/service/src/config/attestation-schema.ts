@@ -71,14 +71,8 @@ const builtInReferenceValues = z
     message: 'require_signed needs trusted_keys',
   })
 
-const remoteReferenceValues = z.strictObject({
-  type: z.literal('GrpcRemote').describe('Reference values are kept by a provider that runs elsewhere.'),
-  address: z
-    .string()
-    .min(1)
-    .max(2048)
-    .default('127.0.0.1:50003')
-    .describe('Its address: `host:port`, which is `http://`, or with scheme, `https://` for TLS.'),
+/** How a gRPC server is known, and what is shown to it. */
+const grpcCredentials = () => ({
   ca: filePath()
     .optional()
     .describe('Ours: PEM file with the CA of an https address, instead of the system’s.'),
@@ -89,6 +83,17 @@ const remoteReferenceValues = z.strictObject({
   token_file: filePath()
     .optional()
     .describe('Ours: file with the bearer token that is shown to it; read again when it changes.'),
+})
+
+const remoteReferenceValues = z.strictObject({
+  type: z.literal('GrpcRemote').describe('Reference values are kept by a provider that runs elsewhere.'),
+  address: z
+    .string()
+    .min(1)
+    .max(2048)
+    .default('127.0.0.1:50003')
+    .describe('Its address: `host:port`, which is `http://`, or with scheme, `https://` for TLS.'),
+  ...grpcCredentials(),
   request_timeout_ms: milliseconds(100, 30_000).default(5_000).describe('Ours: time limit of a call.'),
   cache_ms: milliseconds(0, 3_600_000)
     .default(1_000)
@@ -119,16 +124,7 @@ const grpcAttestation = z.strictObject({
     .default('http://127.0.0.1:50004')
     .describe('Address of the gRPC services, `http://` or `https://`.'),
   pool_size: count(1, 10_000).default(100).describe('Most connections to it; one carries 50 calls at once.'),
-  ca: filePath()
-    .optional()
-    .describe('Ours: PEM file with the CA of an https address, instead of the system’s.'),
-  client_certificate: filePath()
-    .optional()
-    .describe('Ours: PEM file with the certificate chain that is shown to it.'),
-  client_key: filePath().optional().describe('Ours: PEM file with the key of `client_certificate`.'),
-  token_file: filePath()
-    .optional()
-    .describe('Ours: file with the bearer token that is shown to it; read again when it changes.'),
+  ...grpcCredentials(),
   request_timeout_ms: milliseconds(100, 44_000)
     .default(40_000)
     .describe('Ours: time limit of a call. Guests give up after 60 s, `/attest` after 45 s.'),
